@@ -1,0 +1,1 @@
+"""The records and their laws: pure values, no input or output."""
