@@ -1,0 +1,113 @@
+"""Garbage: compare object keys with records, delete what provably belongs to nobody."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+
+import attrs
+
+from musproj.domain.asset import Asset
+from musproj.domain.ids import JobId
+from musproj.domain.keys import asset_prefix, parse_file_key, version_prefix
+from musproj.ports.assets import AssetStore, GcEntry
+from musproj.ports.clock import Clock
+from musproj.ports.jobs import JobStore
+from musproj.ports.storage import Storage, StoredObject
+
+GRACE = timedelta(days=1)
+"""No object younger than this is touched."""
+PAGE = 100
+
+
+@attrs.frozen(kw_only=True)
+class Removal:
+    """One object that gc removed, or would, or leaves alone, and why."""
+
+    key: str
+    size_bytes: int
+    reason: str
+    removed: bool
+
+
+@attrs.frozen(kw_only=True)
+class GcReport:
+    """What a collection found."""
+
+    removals: tuple[Removal, ...]
+
+    @property
+    def freed_bytes(self) -> int:
+        """Bytes of the removed objects."""
+        return sum(removal.size_bytes for removal in self.removals if removal.removed)
+
+
+@attrs.frozen(kw_only=True)
+class Collector:
+    """The only one who deletes objects."""
+
+    assets: AssetStore
+    jobs: JobStore
+    storage: Storage
+    clock: Clock
+    grace: timedelta = GRACE
+
+    def collect(self, *, dry_run: bool = False, orphans: bool = False) -> GcReport:
+        """Work off what is due.
+
+        An object whose job record is missing may be the only copy of something that was published before a
+        failover lost its record: it is reported, and removed only with `orphans`.
+        """
+        removals = [*self._tombstones(dry_run=dry_run)]
+        removals += self._prefixes(dry_run=dry_run, orphans=orphans)
+        return GcReport(removals=tuple(removals))
+
+    def _tombstones(self, *, dry_run: bool) -> Iterator[Removal]:
+        while tombstones := self.assets.tombstones(self.clock.now(), limit=PAGE):
+            for asset in tombstones:
+                yield from self._purge(asset, dry_run=dry_run)
+            if dry_run:
+                return
+
+    def _purge(self, asset: Asset, *, dry_run: bool) -> Iterator[Removal]:
+        for stored in self.storage.list(asset_prefix(asset.asset_id)):
+            yield self._remove(stored, "its asset was deleted", dry_run=dry_run)
+        if not dry_run:
+            self.assets.purge(asset.asset_id)
+
+    def _prefixes(self, *, dry_run: bool, orphans: bool) -> Iterator[Removal]:
+        for entry in self.assets.gc_due(self.clock.now(), limit=10 * PAGE):
+            is_done = True
+            for stored in self._unlisted(entry):
+                removal = self._judge(stored, dry_run=dry_run, orphans=orphans)
+                is_done = is_done and removal.removed
+                yield removal
+            if is_done and not dry_run:
+                self.assets.gc_done(entry)
+
+    def _unlisted(self, entry: GcEntry) -> Iterator[StoredObject]:
+        listed = self.assets.listed_keys(entry.asset_id, entry.version)
+        for stored in self.storage.list(version_prefix(entry.asset_id, entry.version)):
+            if stored.key not in listed:
+                yield self.storage.stat(stored.key)
+
+    def _judge(self, stored: StoredObject, *, dry_run: bool, orphans: bool) -> Removal:
+        maker = stored.metadata.get("musproj-job")
+        job = self.jobs.find(JobId(maker)) if maker else None
+        if stored.modified_at is not None and stored.modified_at > self.clock.now() - self.grace:
+            return _kept(stored, "younger than a day")
+        if job is None and not orphans:
+            return _kept(stored, "its job is unknown; --orphans removes it")
+        if job is not None and not job.is_terminal:
+            return _kept(stored, f"job {job.job_id} still runs")
+        parts = parse_file_key(stored.key)
+        if parts is None:
+            return _kept(stored, "no key of ours")
+        return self._remove(stored, "no record names it", dry_run=dry_run)
+
+    def _remove(self, stored: StoredObject, reason: str, *, dry_run: bool) -> Removal:
+        if not dry_run:
+            self.storage.delete(stored.key)
+        return Removal(key=stored.key, size_bytes=stored.size_bytes, reason=reason, removed=not dry_run)
+
+
+def _kept(stored: StoredObject, reason: str) -> Removal:
+    return Removal(key=stored.key, size_bytes=stored.size_bytes, reason=reason, removed=False)

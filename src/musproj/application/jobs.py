@@ -1,0 +1,249 @@
+"""Submit, show, list, cancel, retry and watch jobs."""
+
+import difflib
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+
+import attrs
+
+from musproj.application import params
+from musproj.application.catalog import Catalog
+from musproj.domain.ids import AssetId, JobId, Owner, new_job_id
+from musproj.domain.job import DEFAULT_LIFETIME, SINGLE_PORT, Job, JobInput, JobStatus, WaitReason
+from musproj.domain.ledger import Cancelled, CancelRequested, Missing, TooLate
+from musproj.domain.media import needs_of
+from musproj.errors import (
+    InvalidError,
+    JobAlreadyFinishedError,
+    JobNotFoundError,
+    JobNotRetryableError,
+    VersionNotFoundError,
+    Violation,
+)
+from musproj.ports.assets import AssetStore, Idempotency, Page
+from musproj.ports.clock import Clock
+from musproj.ports.jobs import Existing, JobFilter, JobStore, SubmitAnswer
+from musproj.ports.processor import ProcessorSpec
+
+HIGH_PRIORITY = 10
+
+
+@attrs.frozen(kw_only=True)
+class InputRef:
+    """An input as a client names it."""
+
+    asset_id: AssetId
+    version: int | None = None
+    """None: the asset's head."""
+    file: str | None = None
+    """None: the primary file."""
+
+
+@attrs.frozen(kw_only=True)
+class JobSpec:
+    """A job as a client asks for it."""
+
+    type: str
+    inputs: Mapping[str, InputRef]
+    """By port; a single port is named `input`."""
+    params: Mapping[str, object] = attrs.field(factory=dict)
+    force: bool = False
+    priority: int = 0
+    run_at: datetime | None = None
+    expires_at: datetime | None = None
+
+
+@attrs.frozen(kw_only=True)
+class Jobs:
+    """What a client can do with jobs; every id of another owner is an unknown id."""
+
+    jobs: JobStore
+    assets: AssetStore
+    catalog: Catalog
+    clock: Clock
+    queue_name: str = "audio-jobs"
+    lifetime: timedelta = DEFAULT_LIFETIME
+
+    def submit(self, owner: Owner, spec: JobSpec, idempotency: Idempotency | None = None) -> SubmitAnswer:
+        """Put a job into the queue, or return the identical one that is there.
+
+        Raises:
+            UnknownJobTypeError: no such processor.
+            InvalidParamsError: a parameter is unknown or out of range.
+            InvalidError: an unknown or a missing port.
+            AssetNotFoundError: an input is unknown, or another owner's.
+            AssetNotReadyError: an input's asset is pending or deleted.
+            VersionNotFoundError: an input's version was not published.
+            FileNotFoundInVersionError: an input's version has no such file.
+            IdempotencyMismatchError: the key was used with another request.
+        """
+        processor = self.catalog.get(spec.type).spec
+        checked = params.canonical(params.parse(processor.params, spec.params))
+        _check_ports(processor, spec.inputs)
+        resolved = [
+            self._resolve(owner, port.name, spec.inputs[port.name])
+            for port in processor.inputs
+            if port.name in spec.inputs
+        ]
+        now = self.clock.now()
+        job = new_job(
+            processor, owner, tuple(i for i, _ in resolved), checked, now=now, queue=self.queue_name,
+            lifetime=self.lifetime,
+        )  # fmt: skip
+        job = attrs.evolve(
+            job,
+            needs=tuple(sorted({need for _, needs in resolved for need in needs})),
+            force=spec.force,
+            priority=spec.priority,
+            run_at=spec.run_at or now,
+            wait_reason=WaitReason.DELAY if spec.run_at and spec.run_at > now else None,
+            expires_at=spec.expires_at or job.expires_at,
+        )
+        return self.jobs.submit(job, idempotency, paid=processor.paid)
+
+    def get(self, owner: Owner, job_id: JobId) -> Job:
+        """Return a job.
+
+        Raises:
+            JobNotFoundError: unknown, or another owner's.
+        """
+        return self.jobs.get(owner, job_id)
+
+    def list(
+        self, owner: Owner, filters: JobFilter | None = None, *, limit: int = 20, cursor: str | None = None
+    ) -> Page[Job]:
+        """Return a page of jobs, newest first.
+
+        Raises:
+            InvalidCursorError: the cursor is malformed.
+        """
+        return self.jobs.list(owner, filters or JobFilter(), limit=limit, cursor=cursor)
+
+    def cancel(self, owner: Owner, job_id: JobId) -> Job:
+        """Cancel a waiting job, tell a running one to stop; cancelling again changes nothing.
+
+        Raises:
+            JobNotFoundError: unknown, or another owner's.
+            JobAlreadyFinishedError: it has succeeded or failed.
+        """
+        match self.jobs.cancel(owner, job_id):
+            case Missing():
+                raise JobNotFoundError(f"No job {job_id}.", job_id=job_id)
+            case TooLate(job):
+                raise JobAlreadyFinishedError(f"Job {job_id} has {job.status}.", job_id=job_id, status=str(job.status))
+            case Cancelled(job) | CancelRequested(job):
+                return job
+
+    def retry(self, owner: Owner, job_id: JobId, idempotency: Idempotency | None = None) -> SubmitAnswer:
+        """Submit a failed or cancelled job anew: another job of the same root.
+
+        Raises:
+            JobNotFoundError: unknown, or another owner's.
+            JobNotRetryableError: it still runs, or it succeeded.
+            AssetNotReadyError: an input's asset was deleted.
+        """
+        old = self.jobs.get(owner, job_id)
+        if old.status not in (JobStatus.FAILED, JobStatus.CANCELLED):
+            raise JobNotRetryableError(f"Job {job_id} is {old.status}.", job_id=job_id, status=str(old.status))
+        processor = self.catalog.get(old.type).spec
+        now = self.clock.now()
+        job = new_job(
+            processor, owner, old.inputs, old.params, now=now, queue=self.queue_name, lifetime=self.lifetime
+        )
+        job = attrs.evolve(
+            job, needs=old.needs, priority=old.priority, retry_of=old.job_id, root_job_id=old.root_job_id
+        )
+        return self.jobs.submit(job, idempotency, paid=processor.paid)
+
+    def watch(self, owner: Owner, job_id: JobId, *, timeout: float | None = None) -> Iterator[Job]:
+        """Yield the job at once and after each change until it has ended or `timeout` seconds are over.
+
+        Raises:
+            JobNotFoundError: unknown, or another owner's.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        feed = self.jobs.listen()
+        try:
+            job = self.jobs.get(owner, job_id)
+            yield job
+            while not job.is_terminal and (deadline is None or time.monotonic() < deadline):
+                time.sleep(feed.interval)
+                if feed.poll() and (fresh := self.jobs.get(owner, job_id)) != job:
+                    job = fresh
+                    yield job
+        finally:
+            feed.close()
+
+    def wait(self, owner: Owner, job_id: JobId, *, timeout: float | None = None) -> Job:
+        """Return the job when it has ended, or as it is after `timeout` seconds.
+
+        Raises:
+            JobNotFoundError: unknown, or another owner's.
+        """
+        *_, last = self.watch(owner, job_id, timeout=timeout)
+        return last
+
+    def _resolve(self, owner: Owner, port: str, ref: InputRef) -> tuple[JobInput, Sequence[str]]:
+        asset = self.assets.get(owner, ref.asset_id).require_ready()
+        number = ref.version if ref.version is not None else asset.head
+        if number is None:
+            raise VersionNotFoundError(f"Asset {ref.asset_id} has no version yet.", asset_id=ref.asset_id)
+        file = self.assets.version(owner, ref.asset_id, number).file(ref.file)
+        return JobInput(port=port, asset_id=ref.asset_id, version=number, file=ref.file), needs_of(file.content_type)
+
+
+def new_job(
+    processor: ProcessorSpec,
+    owner: Owner,
+    inputs: tuple[JobInput, ...],
+    canonical_params: Mapping[str, object],
+    *,
+    now: datetime,
+    queue: str,
+    lifetime: timedelta,
+    job_id: JobId | None = None,
+) -> Job:
+    """Return a fresh job with a root of its own."""
+    job_id = job_id or new_job_id(now)
+    return Job(
+        job_id=job_id,
+        root_job_id=job_id,
+        type=processor.name,
+        owner=owner,
+        inputs=inputs,
+        params=canonical_params,
+        processor_version=processor.version,
+        created_at=now,
+        updated_at=now,
+        run_at=now,
+        expires_at=now + lifetime,
+        queue=queue,
+        max_attempts=processor.max_attempts,
+    )
+
+
+def is_replay(answer: SubmitAnswer) -> bool:
+    """Tell whether an idempotency key, not the job's likeness, found the job."""
+    return isinstance(answer, Existing) and answer.replayed
+
+
+def _check_ports(processor: ProcessorSpec, given: Mapping[str, InputRef]) -> None:
+    known = [port.name for port in processor.inputs]
+    violations = [
+        Violation(f"/inputs/{name}", "unknown", _port_hint(name, known)) for name in given if name not in known
+    ]
+    violations += [
+        Violation("/assetId" if port.name == SINGLE_PORT else f"/inputs/{port.name}", "required", "this input is required")
+        for port in processor.inputs
+        if port.required and port.name not in given
+    ]
+    if violations:
+        raise InvalidError(violations=tuple(violations))
+
+
+def _port_hint(name: str, known: Sequence[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1)
+    return f"no such input; did you mean {near[0]}?" if near else f"no such input; it has: {', '.join(known)}"
+
+

@@ -1,0 +1,207 @@
+"""The composition root: the only place that picks adapters and wires them."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from datetime import timedelta
+from types import TracebackType
+from typing import Any, Self
+
+import attrs
+
+from musproj.adapters.system import SystemClock
+from musproj.application.assets import Assets
+from musproj.application.gc import Collector
+from musproj.application.jobs import Jobs
+from musproj.application.uploads import UploadPolicy, Uploads
+from musproj.application.verify import Verifier
+from musproj.domain.ledger import Rules
+from musproj.ports.clock import Clock
+from musproj.ports.plugin import (
+    MetadataPlugin,
+    OpenedMetadata,
+    OpenedStorage,
+    PluginContext,
+    QueuePlugin,
+    StoragePlugin,
+)
+from musproj.ports.processor import AudioProbe, Processor
+from musproj.ports.queue import JobQueue
+from musproj.registry import METADATA, QUEUE, STORAGE, ProcessorCatalog, load
+from musproj.settings import Settings
+
+log = logging.getLogger(__name__)
+
+PROBE = "musproj.processors.probe:open_probe"
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class MusProj:
+    """One opened installation: the use cases and what they stand on.
+
+    Example:
+        >>> from musproj import DEFAULT_OWNER, MusProj
+        >>> with MusProj.open() as mp:  # doctest: +SKIP
+        ...     page = mp.assets.list(DEFAULT_OWNER)
+    """
+
+    settings: Settings
+    clock: Clock
+    catalog: ProcessorCatalog
+    opened_storage: OpenedStorage
+    metadata: OpenedMetadata
+    queue: JobQueue
+    probe: AudioProbe
+    rules: Rules
+    uploads: Uploads
+    assets: Assets
+    jobs: Jobs
+    collector: Collector
+    _stack: ExitStack = attrs.field(repr=False, alias="stack")
+
+    @classmethod
+    def open(
+        cls,
+        settings: Settings | None = None,
+        *,
+        processors: Sequence[Processor] = (),
+        clock: Clock | None = None,
+        flags: Mapping[str, object] | None = None,
+    ) -> Self:
+        """Open the stores that `settings` (default: environment and `musproj.toml`) name.
+
+        Args:
+            settings: Where everything is.
+            processors: Processors of the embedding program, beside the installed ones.
+            clock: The source of wall time.
+            flags: Settings that override every other source, where `settings` is not given.
+
+        Raises:
+            ConfigurationError: a setting, a URL or an extra is wrong or missing.
+            BackendUnavailableError: a store cannot be opened.
+        """
+        settings = settings or Settings.load(flags)
+        clock = clock or SystemClock()
+        with ExitStack() as stack:
+            context = _plugin_context(settings, clock)
+            opened = _open_storage(settings.storage_url, context)
+            stack.callback(opened.storage.close)
+            metadata = _open_metadata(settings.metadata_url, context)
+            stack.callback(metadata.close)
+            queue = _open_queue(settings.queue_url, context, metadata)
+            stack.callback(queue.close)
+            probe: AudioProbe = load("musproj.probe", PROBE)(max_duration_s=settings.max_duration_s)
+            stack.callback(probe.close)
+            catalog = ProcessorCatalog(extra=tuple(processors))
+            return cls(
+                settings=settings,
+                clock=clock,
+                catalog=catalog,
+                opened_storage=opened,
+                metadata=metadata,
+                queue=queue,
+                probe=probe,
+                rules=context.rules,
+                stack=stack.pop_all(),
+                **_use_cases(settings, clock, catalog, opened, metadata, probe),
+            )
+        raise AssertionError  # pragma: no cover - ExitStack swallows nothing
+
+    def close(self) -> None:
+        """Close what was opened, in reverse order; a second call does nothing."""
+        self._stack.close()
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Close it."""
+        self.close()
+
+
+def _plugin_context(settings: Settings, clock: Clock) -> PluginContext:
+    return PluginContext(
+        clock=clock,
+        rules=Rules(lease=settings.lease, owner_concurrency=settings.owner_concurrency),
+        queue_name=settings.queue_name,
+        data=settings.data,
+        base_url=settings.base_url,
+        max_upload_bytes=settings.max_upload_bytes,
+        signing_key=settings.signing_key or None,
+    )
+
+
+def _scheme(url: str) -> str:
+    """Return what chooses the plugin: the URL's scheme up to a `+`."""
+    return url.partition(":")[0].partition("+")[0]
+
+
+def _open_storage(url: str, context: PluginContext) -> OpenedStorage:
+    plugin: StoragePlugin = load(STORAGE, _scheme(url))
+    return plugin(url, context)
+
+
+def _open_metadata(url: str, context: PluginContext) -> OpenedMetadata:
+    plugin: MetadataPlugin = load(METADATA, _scheme(url))
+    return plugin(url, context)
+
+
+def _open_queue(url: str, context: PluginContext, metadata: OpenedMetadata) -> JobQueue:
+    plugin: QueuePlugin = load(QUEUE, _scheme(url))
+    return plugin(url, context, metadata)
+
+
+def _use_cases(
+    settings: Settings,
+    clock: Clock,
+    catalog: ProcessorCatalog,
+    opened: OpenedStorage,
+    metadata: OpenedMetadata,
+    probe: AudioProbe,
+) -> dict[str, Any]:
+    lifetime = timedelta(seconds=settings.job_expires_s)
+    verifier = Verifier(
+        storage=opened.storage,
+        local_files=opened.local_files,
+        probe=probe,
+        max_bytes=settings.max_upload_bytes,
+        max_duration_s=settings.max_duration_s,
+    )
+    policy = UploadPolicy(
+        max_bytes=settings.max_upload_bytes,
+        max_duration_s=settings.max_duration_s,
+        url_life=timedelta(seconds=settings.upload_expires_s),
+        auto_confirm=settings.auto_confirm,
+    )
+    return {
+        "uploads": Uploads(
+            assets=metadata.assets,
+            storage=opened.storage,
+            signed_urls=opened.signed_urls,
+            verifier=verifier,
+            catalog=catalog,
+            clock=clock,
+            policy=policy,
+            queue_name=settings.queue_name,
+            job_lifetime=lifetime,
+        ),
+        "assets": Assets(
+            assets=metadata.assets,
+            storage=opened.storage,
+            signed_urls=opened.signed_urls,
+            clock=clock,
+            download_life=timedelta(seconds=settings.download_expires_s),
+        ),
+        "jobs": Jobs(
+            jobs=metadata.jobs,
+            assets=metadata.assets,
+            catalog=catalog,
+            clock=clock,
+            queue_name=settings.queue_name,
+            lifetime=lifetime,
+        ),
+        "collector": Collector(assets=metadata.assets, jobs=metadata.jobs, storage=opened.storage, clock=clock),
+    }

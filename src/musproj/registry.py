@@ -1,0 +1,178 @@
+"""Names to objects: the built-in table first, then entry points, then `package.module:object`.
+
+The table comes first because reading entry points is slow; a name that it holds never costs that.
+"""
+
+import difflib
+import importlib
+import importlib.util
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import attrs
+
+from musproj.errors import MissingExtraError, UnknownJobTypeError, UnknownPluginError
+from musproj.ports.processor import Processor, ProcessorSpec
+
+log = logging.getLogger(__name__)
+
+STORAGE = "musproj.storage"
+METADATA = "musproj.metadata"
+QUEUE = "musproj.queue"
+PROCESSORS = "musproj.processors"
+
+BUILT_IN: Mapping[str, Mapping[str, str]] = {
+    STORAGE: {
+        "file": "musproj.adapters.local.plugin:open_storage",
+        "memory": "musproj.adapters.memory.plugin:open_storage",
+    },
+    METADATA: {
+        "sqlite": "musproj.adapters.local.plugin:open_metadata",
+        "memory": "musproj.adapters.memory.plugin:open_metadata",
+    },
+    QUEUE: {
+        "sqlite": "musproj.adapters.local.plugin:open_queue",
+        "memory": "musproj.adapters.memory.plugin:open_queue",
+    },
+    PROCESSORS: {
+        "analyze": "musproj.processors.analyze:analyze",
+        "enhance": "musproj.processors.enhance:enhance",
+    },
+}
+"""Entry-point group → name → `module:object`. Lower layers are named here only as strings."""
+
+ABILITIES: Mapping[str, Sequence[str]] = {"codecs": ("av",)}
+"""What a job's `needs` may name → the modules that give it."""
+
+
+@attrs.frozen(kw_only=True)
+class Plugin:
+    """One name of a group, and what became of loading it."""
+
+    name: str
+    target: str
+    error: str | None = None
+    """Why it does not load; None where it does or was not tried."""
+
+
+def load(group: str, name: str) -> Any:  # noqa: ANN401 - whatever the plugin is
+    """Return the object that `name` stands for.
+
+    Raises:
+        UnknownPluginError: nothing of that name is installed.
+        MissingExtraError: it needs a library that is not there.
+    """
+    target = BUILT_IN.get(group, {}).get(name) or (name if ":" in name else _entry_points(group).get(name))
+    if target is None:
+        known = names(group)
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f"Did you mean {near[0]!r}?" if near else None
+        raise UnknownPluginError(f"No {group} plugin {name!r}; installed: {', '.join(known)}.", hint=hint, plugin=name)
+    return _resolve(target)
+
+
+def names(group: str) -> list[str]:
+    """Return every installed name of a group, sorted."""
+    return sorted({*BUILT_IN.get(group, {}), *_entry_points(group)})
+
+
+@attrs.define(kw_only=True, slots=False)
+class ProcessorCatalog:
+    """The processors of this installation; loads each on first use."""
+
+    extra: Sequence[Processor] = ()
+    """Given by the embedding program; they win over installed ones of the same name."""
+    _loaded: dict[str, Processor] = attrs.field(factory=dict, init=False)
+
+    def get(self, name: str) -> Processor:
+        """Return the processor of that name.
+
+        Raises:
+            UnknownJobTypeError: there is none; the text names the nearest.
+        """
+        if name not in self._loaded:
+            self._loaded[name] = self._load(name)
+        return self._loaded[name]
+
+    def specs(self) -> Sequence[ProcessorSpec]:
+        """Return the specs of all that load, by name."""
+        return [self._loaded[plugin.name].spec for plugin in self.plugins() if plugin.error is None]
+
+    def runnable(self) -> frozenset[str]:
+        """Return the names of those whose libraries are installed here."""
+        return frozenset(spec.name for spec in self.specs() if not missing_modules(spec.requires))
+
+    def abilities(self) -> frozenset[str]:
+        """Return what a job's `needs` may name and this installation has."""
+        return frozenset(need for need, modules in ABILITIES.items() if not missing_modules(modules))
+
+    def plugins(self) -> Sequence[Plugin]:
+        """Return every processor with the reason why it does not load, if so."""
+        return self._plugins
+
+    @cached_property
+    def _plugins(self) -> Sequence[Plugin]:
+        return [self._try(name) for name in sorted({*names(PROCESSORS), *(p.spec.name for p in self.extra)})]
+
+    def _try(self, name: str) -> Plugin:
+        target = BUILT_IN[PROCESSORS].get(name) or _entry_points(PROCESSORS).get(name, "given by the program")
+        try:
+            self.get(name)
+        except Exception as exc:  # noqa: BLE001 - other people's code fails politely: the rest runs, doctor shows it
+            log.warning("Processor %r does not load.", name, extra={"action": "plugin_failed", "plugin": name})
+            return Plugin(name=name, target=target, error=f"{type(exc).__name__}: {exc}")
+        return Plugin(name=name, target=target)
+
+    def _load(self, name: str) -> Processor:
+        for given in self.extra:
+            if given.spec.name == name:
+                return given
+        try:
+            processor: Processor = load(PROCESSORS, name)
+        except UnknownPluginError as exc:
+            known = sorted({*names(PROCESSORS), *(p.spec.name for p in self.extra)})
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"Did you mean {near[0]!r}?" if near else None
+            raise UnknownJobTypeError(
+                f"No processor {name!r}; installed: {', '.join(known)}.", hint=hint, type=name
+            ) from exc
+        return processor
+
+
+def missing_modules(modules: Iterable[str]) -> list[str]:
+    """Return which top-level modules are not installed, without importing any."""
+    return [module for module in modules if importlib.util.find_spec(module) is None]
+
+
+def require(module: str, extra: str) -> None:
+    """Do nothing where `module` is installed.
+
+    Raises:
+        MissingExtraError: it is not; the text is the pip line.
+    """
+    if missing_modules([module]):
+        raise MissingExtraError(module, extra)
+
+
+def _entry_points(group: str) -> dict[str, str]:
+    # Imported on use: it costs more than everything else that `import musproj` does.
+    from importlib.metadata import entry_points  # noqa: PLC0415
+
+    return {point.name: point.value for point in entry_points(group=group)}
+
+
+def _resolve(target: str) -> Any:  # noqa: ANN401 - whatever the plugin is
+    module, _, attribute = target.partition(":")
+    try:
+        found: Any = importlib.import_module(module)
+        for part in attribute.split("."):
+            found = getattr(found, part)
+    except ModuleNotFoundError as exc:
+        if exc.name is not None and module.startswith(exc.name):
+            raise UnknownPluginError(f"No module {module!r}.", plugin=target) from exc
+        raise
+    except AttributeError as exc:
+        raise UnknownPluginError(f"{module!r} has no {attribute!r}.", plugin=target) from exc
+    return found

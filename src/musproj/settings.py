@@ -1,0 +1,225 @@
+"""Every setting: the only reader of the environment and of `musproj.toml`.
+
+Flags override the environment, the environment overrides `./musproj.toml`, that overrides
+`~/.config/musproj/config.toml`, that overrides the default. Nothing is read at import.
+"""
+
+import difflib
+import os
+import tomllib
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Self
+
+import attrs
+from attrs.validators import ge, gt, in_, le, optional
+
+from musproj.errors import ConfigurationError
+
+PREFIX = "MUSPROJ_"
+FILE_NAME = "musproj.toml"
+USER_FILE = Path("~/.config/musproj/config.toml")
+TEST_NAMES = ("MUSPROJ_CRASH_AT", "MUSPROJ_LIVE_")
+"""Belong to the tests and are let through."""
+
+ALIASES: Mapping[str, tuple[str, ...]] = {"port": ("PORT",), "redis_url": ("REDIS_URL", "UPSTASH_REDIS_URL")}
+"""Names found on hosting platforms, read where ours is absent."""
+
+LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+
+
+def _setting(
+    default: object, text: str, *, secret: bool = False, validator: Any = None  # noqa: ANN401 - attrs validator
+) -> Any:  # noqa: ANN401 - attrs field
+    return attrs.field(default=default, validator=validator, repr=not secret, metadata={"text": text, "secret": secret})
+
+
+@attrs.frozen(kw_only=True)
+class Settings:
+    """The settings of one installation."""
+
+    data: Path = _setting(Path("musproj-data"), "Folder of the embedded deployment.")
+    storage: str = _setting("", "`file:<dir>` or `memory:`; default: `objects` in the data folder.")
+    metadata: str = _setting("", "`sqlite:<file>` or `memory:`; default: `musproj.db` in the data folder.")
+    queue: str = _setting("", "`sqlite:<file>` or `memory:`; default: the same as the metadata.")
+    queue_name: str = _setting("audio-jobs", "Name of the queue.")
+    host: str = _setting("127.0.0.1", "Address the API binds; another than loopback needs an API key.")
+    port: int = _setting(8700, "Port the API binds.", validator=[ge(0), le(65535)])
+    public_url: str = _setting("", "URL under which clients reach the API; derived where empty.")
+    root_path: str = _setting("", "Path prefix of every route, such as `/audio`.")
+    allowed_hosts: tuple[str, ...] = _setting((), "Host names the API answers to; empty: any.")
+    cors_origins: tuple[str, ...] = _setting((), "Exact origins of browsers that may call the API.")
+    api_key: str = _setting("", "Where set, every request needs `Authorization: Bearer <key>`.", secret=True)
+    signing_key: str = _setting(
+        "", "Key of the embedded store's URLs; made once and kept in the data folder where empty.", secret=True
+    )
+    max_upload_bytes: int = _setting(4_995 * 1024**2, "Largest upload, in bytes.", validator=gt(0))
+    max_duration_s: float = _setting(21_600.0, "Longest audio, in seconds.", validator=gt(0))
+    upload_expires_s: int = _setting(3_600, "Life of an upload URL, 60 s to 7 days.", validator=[ge(60), le(604_800)])
+    download_expires_s: int = _setting(21_600, "Life of a download URL, 1 s to 24 h.", validator=[ge(1), le(86_400)])
+    auto_confirm: bool = _setting(True, "Whether the sweep confirms what arrived without a confirm.")
+    job_expires_s: int = _setting(604_800, "How long a job may wait before it has failed.", validator=gt(0))
+    owner_concurrency: int | None = _setting(None, "Running jobs per owner; empty: no limit.", validator=optional(gt(0)))
+    concurrency: int | None = _setting(None, "Jobs a worker runs at once; empty: one per core.", validator=optional(gt(0)))
+    memory_mb: int | None = _setting(
+        None, "Memory for the jobs of a worker, in MiB; empty: three quarters of the machine's.", validator=optional(gt(0))
+    )
+    drain_s: float = _setting(300.0, "How long running jobs may go on after the first SIGTERM.", validator=ge(0))
+    lease_s: float = _setting(30.0, "Lease of a running job; a lost worker's job runs again after it.", validator=gt(0))
+    isolation: str = _setting("process", "`process`, or `inline` for debugging.", validator=in_(("process", "inline")))
+    log: str = _setting("warning", "Level of the log on stderr.", validator=in_(("debug", "info", "warning", "error")))
+
+    @classmethod
+    def load(cls, flags: Mapping[str, object] | None = None, environ: Mapping[str, str] | None = None) -> Self:
+        """Read every source in order of precedence.
+
+        Raises:
+            ConfigurationError: an unknown name (the text names the nearest) or a bad value.
+        """
+        environ = os.environ if environ is None else environ
+        values: dict[str, Any] = {name: value for name, (value, _) in collect(flags or {}, environ).items()}
+        try:
+            return cls(**values)
+        except (ValueError, TypeError) as exc:
+            raise ConfigurationError(f"A setting is wrong: {exc.args[0]}") from exc
+
+    @property
+    def storage_url(self) -> str:
+        """The storage, default filled in."""
+        return self.storage or f"file:{self.data / 'objects'}"
+
+    @property
+    def metadata_url(self) -> str:
+        """The metadata store, default filled in."""
+        return self.metadata or f"sqlite:{self.data / 'musproj.db'}"
+
+    @property
+    def queue_url(self) -> str:
+        """The queue, default filled in."""
+        return self.queue or self.metadata_url
+
+    @property
+    def base_url(self) -> str:
+        """The URL that signed URLs begin with, without a trailing slash."""
+        if self.public_url:
+            return self.public_url.rstrip("/")
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{host}:{self.port}{self.root_path}"
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether the API binds an address that only this host reaches."""
+        return self.host in LOOPBACK
+
+    @property
+    def lease(self) -> timedelta:
+        """The lease as an interval."""
+        return timedelta(seconds=self.lease_s)
+
+
+def collect(flags: Mapping[str, object], environ: Mapping[str, str]) -> dict[str, tuple[object, str]]:
+    """Return each setting that some source gives, with the name of that source.
+
+    Raises:
+        ConfigurationError: an unknown name or an unreadable value.
+    """
+    fields = {field.name: field for field in attrs.fields(Settings)}
+    found: dict[str, tuple[object, str]] = {}
+    for path in (USER_FILE.expanduser(), Path(FILE_NAME)):
+        for name, value in _from_file(path).items():
+            _known(name, fields, str(path))
+            found[name] = (_typed(fields[name], value), str(path))
+    for name, (text, source) in _from_environ(environ, fields).items():
+        found[name] = (_typed(fields[name], text), source)
+    for name, value in flags.items():
+        if value is not None:
+            found[name] = (_typed(fields[name], value), f"--{name.replace('_', '-')}")
+    return found
+
+
+def env_name(name: str) -> str:
+    """Return the environment variable of a setting."""
+    return PREFIX + name.upper()
+
+
+def _from_file(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as exc:
+        raise ConfigurationError(f"{path} cannot be read: {exc}") from exc
+
+
+def _from_environ(environ: Mapping[str, str], fields: Mapping[str, object]) -> dict[str, tuple[str, str]]:
+    found: dict[str, tuple[str, str]] = {}
+    for name, aliases in ALIASES.items():
+        for alias in aliases:
+            if environ.get(alias) and name in fields:
+                found[name] = (environ[alias], alias)
+    for variable, text in environ.items():
+        if not variable.startswith(PREFIX) or variable.startswith(TEST_NAMES):
+            continue
+        name = variable.removeprefix(PREFIX).lower()
+        if name.endswith("_file") and name.removesuffix("_file") in fields:
+            found[name.removesuffix("_file")] = (_secret_file(variable, text), variable)
+            continue
+        _known(name, fields, "the environment")
+        if text:
+            found[name] = (text, variable)
+    return found
+
+
+def _secret_file(variable: str, path: str) -> str:
+    try:
+        return Path(path).read_text("utf-8").strip()
+    except OSError as exc:
+        raise ConfigurationError(f"{variable} names {path!r}, which cannot be read: {exc.strerror}") from exc
+
+
+def _known(name: str, fields: Mapping[str, object], where: str) -> None:
+    if name in fields:
+        return
+    near = difflib.get_close_matches(name, fields, n=1)
+    hint = f"Did you mean {env_name(near[0])}?" if near else None
+    raise ConfigurationError(f"Unknown setting {env_name(name)} in {where}.", hint=hint, setting=name)
+
+
+def _typed(field: "attrs.Attribute[Any]", value: Any) -> object:  # noqa: ANN401 - text, or a TOML value
+    kind = str(field.type)
+    try:
+        return _convert(kind, value)
+    except (ValueError, TypeError) as exc:
+        shown = "***" if field.metadata["secret"] else repr(value)
+        raise ConfigurationError(f"{env_name(field.name)} cannot be {shown}: {exc}", setting=field.name) from exc
+
+
+def _convert(kind: str, value: Any) -> object:  # noqa: ANN401, PLR0911 - one line per kind
+    if "Path" in kind:
+        return Path(value).expanduser()
+    if "tuple" in kind:
+        parts = value.split(",") if isinstance(value, str) else value
+        return tuple(part.strip() for part in parts if part.strip())
+    if "bool" in kind:
+        return _boolean(value)
+    if isinstance(value, bool):
+        msg = "a number or text is wanted"
+        raise TypeError(msg)
+    if "int" in kind:
+        return int(value)
+    if "float" in kind:
+        return float(value)
+    return str(value)
+
+
+def _boolean(value: object) -> bool:
+    if isinstance(value, bool):
+        return value
+    text = str(value).strip().lower()
+    if text in ("true", "yes", "on", "1"):
+        return True
+    if text in ("false", "no", "off", "0"):
+        return False
+    msg = "true or false is wanted"
+    raise ValueError(msg)
