@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from enum import Enum
 from functools import cache
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import attrs
 
@@ -20,9 +20,9 @@ from musproj.errors import CorruptRecordError
 T = TypeVar("T")
 
 
-def to_plain(value: object) -> Any:  # noqa: ANN401 - JSON data
+def to_plain(value: Any) -> Any:
     """Return `value` as JSON data."""
-    kind: Any = type(value)
+    kind = cast("type", type(value))
     if attrs.has(kind):
         return {name: to_plain(item) for name in _names(kind) if (item := getattr(value, name)) is not None}
     if isinstance(value, Enum):
@@ -32,34 +32,34 @@ def to_plain(value: object) -> Any:  # noqa: ANN401 - JSON data
     if isinstance(value, timedelta):
         return value.total_seconds()
     if isinstance(value, Mapping):
-        return {str(key): to_plain(item) for key, item in value.items()}
+        return {str(key): to_plain(item) for key, item in cast("Mapping[object, object]", value).items()}
     if isinstance(value, frozenset | set):
-        return sorted(to_plain(item) for item in value)
+        return sorted(to_plain(item) for item in cast("frozenset[object]", value))
     if isinstance(value, tuple | list):
-        return [to_plain(item) for item in value]
+        return [to_plain(item) for item in cast("list[object]", value)]
     return value
 
 
-def from_plain(kind: type[T], data: Any) -> T:  # noqa: ANN401 - JSON data
+def from_plain(kind: type[T], data: Any) -> T:
     """Return JSON data as a `kind`.
 
     Raises:
         CorruptRecordError: it is no record of that kind.
     """
     try:
-        result: T = _reader(typing.cast("Any", kind))(data)
+        result: T = _reader(cast("Any", kind))(data)
     except (KeyError, TypeError, ValueError, AttributeError) as exc:
         raise CorruptRecordError(f"A stored {kind.__name__} cannot be read: {exc}") from exc
     return result
 
 
 @cache
-def _names(kind: Any) -> tuple[str, ...]:  # noqa: ANN401 - an attrs class
+def _names(kind: Any) -> tuple[str, ...]:
     return tuple(field.name for field in attrs.fields(kind))
 
 
 @cache
-def _reader(kind: Any) -> Callable[[Any], Any]:  # noqa: ANN401 - a type form
+def _reader(kind: Any) -> Callable[[Any], Any]:
     origin, args = typing.get_origin(kind), typing.get_args(kind)
     if origin in (typing.Union, types.UnionType):
         inner = _reader(next(arg for arg in args if arg is not type(None)))

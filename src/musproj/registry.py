@@ -57,7 +57,7 @@ class Plugin:
     """Why it does not load; None where it does or was not tried."""
 
 
-def load(group: str, name: str) -> Any:  # noqa: ANN401 - whatever the plugin is
+def load(group: str, name: str) -> Any:
     """Return the object that `name` stands for.
 
     Raises:
@@ -84,7 +84,7 @@ class ProcessorCatalog:
 
     extra: Sequence[Processor] = ()
     """Given by the embedding program; they win over installed ones of the same name."""
-    _loaded: dict[str, Processor] = attrs.field(factory=dict, init=False)
+    _loaded: dict[str, Processor] = attrs.field(factory=dict[str, Processor], init=False)
 
     def get(self, name: str) -> Processor:
         """Return the processor of that name.
@@ -163,7 +163,7 @@ def _entry_points(group: str) -> dict[str, str]:
     return {point.name: point.value for point in entry_points(group=group)}
 
 
-def _resolve(target: str) -> Any:  # noqa: ANN401 - whatever the plugin is
+def _resolve(target: str) -> Any:
     module, _, attribute = target.partition(":")
     try:
         found: Any = importlib.import_module(module)

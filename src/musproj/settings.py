@@ -30,8 +30,12 @@ LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
 def _setting(
-    default: object, text: str, *, secret: bool = False, validator: Any = None  # noqa: ANN401 - attrs validator
-) -> Any:  # noqa: ANN401 - attrs field
+    default: Any,
+    text: str,
+    *,
+    secret: bool = False,
+    validator: Any = None,
+) -> Any:
     return attrs.field(default=default, validator=validator, repr=not secret, metadata={"text": text, "secret": secret})
 
 
@@ -58,12 +62,18 @@ class Settings:
     max_duration_s: float = _setting(21_600.0, "Longest audio, in seconds.", validator=gt(0))
     upload_expires_s: int = _setting(3_600, "Life of an upload URL, 60 s to 7 days.", validator=[ge(60), le(604_800)])
     download_expires_s: int = _setting(21_600, "Life of a download URL, 1 s to 24 h.", validator=[ge(1), le(86_400)])
-    auto_confirm: bool = _setting(True, "Whether the sweep confirms what arrived without a confirm.")
+    auto_confirm: bool = _setting(default=True, text="Whether the sweep confirms what arrived without a confirm.")
     job_expires_s: int = _setting(604_800, "How long a job may wait before it has failed.", validator=gt(0))
-    owner_concurrency: int | None = _setting(None, "Running jobs per owner; empty: no limit.", validator=optional(gt(0)))
-    concurrency: int | None = _setting(None, "Jobs a worker runs at once; empty: one per core.", validator=optional(gt(0)))
+    owner_concurrency: int | None = _setting(
+        None, "Running jobs per owner; empty: no limit.", validator=optional(gt(0))
+    )
+    concurrency: int | None = _setting(
+        None, "Jobs a worker runs at once; empty: one per core.", validator=optional(gt(0))
+    )
     memory_mb: int | None = _setting(
-        None, "Memory for the jobs of a worker, in MiB; empty: three quarters of the machine's.", validator=optional(gt(0))
+        None,
+        "Memory for the jobs of a worker, in MiB; empty: three quarters of the machine's.",
+        validator=optional(gt(0)),
     )
     drain_s: float = _setting(300.0, "How long running jobs may go on after the first SIGTERM.", validator=ge(0))
     lease_s: float = _setting(30.0, "Lease of a running job; a lost worker's job runs again after it.", validator=gt(0))
@@ -186,7 +196,7 @@ def _known(name: str, fields: Mapping[str, object], where: str) -> None:
     raise ConfigurationError(f"Unknown setting {env_name(name)} in {where}.", hint=hint, setting=name)
 
 
-def _typed(field: "attrs.Attribute[Any]", value: Any) -> object:  # noqa: ANN401 - text, or a TOML value
+def _typed(field: "attrs.Attribute[Any]", value: Any) -> object:
     kind = str(field.type)
     try:
         return _convert(kind, value)
@@ -195,7 +205,7 @@ def _typed(field: "attrs.Attribute[Any]", value: Any) -> object:  # noqa: ANN401
         raise ConfigurationError(f"{env_name(field.name)} cannot be {shown}: {exc}", setting=field.name) from exc
 
 
-def _convert(kind: str, value: Any) -> object:  # noqa: ANN401, PLR0911 - one line per kind
+def _convert(kind: str, value: Any) -> object:
     if "Path" in kind:
         return Path(value).expanduser()
     if "tuple" in kind:

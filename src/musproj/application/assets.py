@@ -60,9 +60,7 @@ class Assets:
         asset = self.assets.get(owner, asset_id)
         if not asset.version_count:
             return AssetView(asset=asset, versions=())
-        return AssetView(
-            asset=asset, versions=self.assets.versions(owner, asset_id, limit=NEWEST_VERSIONS).items
-        )
+        return AssetView(asset=asset, versions=self.assets.versions(owner, asset_id, limit=NEWEST_VERSIONS).items)
 
     def list(
         self, owner: Owner, filters: AssetFilter | None = None, *, limit: int = 20, cursor: str | None = None
@@ -167,9 +165,7 @@ class Assets:
         self.assets.rename(owner, asset_id, name, revision=revision)
         return self.get(owner, asset_id)
 
-    def promote(
-        self, owner: Owner, asset_id: AssetId, number: int | None, *, revision: int | None = None
-    ) -> AssetView:
+    def promote(self, owner: Owner, asset_id: AssetId, number: int | None, *, revision: int | None = None) -> AssetView:
         """Pin the head at a version; None lets it move by itself again.
 
         Raises:

@@ -47,7 +47,7 @@ class JobSpec:
     type: str
     inputs: Mapping[str, InputRef]
     """By port; a single port is named `input`."""
-    params: Mapping[str, object] = attrs.field(factory=dict)
+    params: Mapping[str, object] = attrs.field(factory=dict[str, object])
     force: bool = False
     priority: int = 0
     run_at: datetime | None = None
@@ -148,9 +148,7 @@ class Jobs:
             raise JobNotRetryableError(f"Job {job_id} is {old.status}.", job_id=job_id, status=str(old.status))
         processor = self.catalog.get(old.type).spec
         now = self.clock.now()
-        job = new_job(
-            processor, owner, old.inputs, old.params, now=now, queue=self.queue_name, lifetime=self.lifetime
-        )
+        job = new_job(processor, owner, old.inputs, old.params, now=now, queue=self.queue_name, lifetime=self.lifetime)
         job = attrs.evolve(
             job, needs=old.needs, priority=old.priority, retry_of=old.job_id, root_job_id=old.root_job_id
         )
@@ -234,7 +232,9 @@ def _check_ports(processor: ProcessorSpec, given: Mapping[str, InputRef]) -> Non
         Violation(f"/inputs/{name}", "unknown", _port_hint(name, known)) for name in given if name not in known
     ]
     violations += [
-        Violation("/assetId" if port.name == SINGLE_PORT else f"/inputs/{port.name}", "required", "this input is required")
+        Violation(
+            "/assetId" if port.name == SINGLE_PORT else f"/inputs/{port.name}", "required", "this input is required"
+        )
         for port in processor.inputs
         if port.required and port.name not in given
     ]
@@ -245,5 +245,3 @@ def _check_ports(processor: ProcessorSpec, given: Mapping[str, InputRef]) -> Non
 def _port_hint(name: str, known: Sequence[str]) -> str:
     near = difflib.get_close_matches(name, known, n=1)
     return f"no such input; did you mean {near[0]}?" if near else f"no such input; it has: {', '.join(known)}"
-
-

@@ -16,7 +16,12 @@ import attrs
 from musproj.errors import InvalidParamsError, Violation
 
 _JSON_TYPES = {float: "number", int: "integer", bool: "boolean", str: "string"}
-_BOUNDS = {operator.ge: "minimum", operator.le: "maximum", operator.gt: "exclusiveMinimum", operator.lt: "exclusiveMaximum"}
+_BOUNDS = {
+    operator.ge: "minimum",
+    operator.le: "maximum",
+    operator.gt: "exclusiveMinimum",
+    operator.lt: "exclusiveMaximum",
+}
 _TRUE, _FALSE = {"true", "yes", "on", "1"}, {"false", "no", "off", "0"}
 
 
@@ -26,7 +31,7 @@ def camel(name: str) -> str:
     return first + "".join(part.capitalize() for part in rest)
 
 
-def parse(params_class: type, data: Mapping[str, object]) -> Any:  # noqa: ANN401 - an instance of `params_class`
+def parse(params_class: type, data: Mapping[str, object]) -> Any:
     """Return `data` as an instance of `params_class`.
 
     Raises:
@@ -43,7 +48,7 @@ def parse(params_class: type, data: Mapping[str, object]) -> Any:  # noqa: ANN40
         try:
             values[field.name] = _checked(params_class, field, _coerce(value, _type_of(params_class, field)))
         except (ValueError, TypeError) as exc:
-            violations.append(Violation(f"/params/{_escape(key)}", "invalid", _reason(exc, params_class, field)))
+            violations.append(Violation(f"/params/{_escape(key)}", "invalid", _reason(exc, field)))
     violations += [
         Violation(f"/params/{key}", "required", "this parameter is required")
         for key, field in fields.items()
@@ -57,7 +62,7 @@ def parse(params_class: type, data: Mapping[str, object]) -> Any:  # noqa: ANN40
         raise InvalidParamsError(violations=(Violation("/params", "invalid", str(exc.args[0])),)) from exc
 
 
-def parse_pairs(params_class: type, pairs: Iterable[str]) -> Any:  # noqa: ANN401 - an instance of `params_class`
+def parse_pairs(params_class: type, pairs: Iterable[str]) -> Any:
     """Return `key=value` texts as an instance of `params_class`; snake_case keys serve too.
 
     Raises:
@@ -110,18 +115,18 @@ def _fields(params_class: type) -> dict[str, "attrs.Attribute[Any]"]:
     return {camel(field.name): field for field in attrs.fields(params_class)}
 
 
-def _type_of(params_class: type, field: "attrs.Attribute[Any]") -> Any:  # noqa: ANN401 - a type form
+def _type_of(params_class: type, field: "attrs.Attribute[Any]") -> Any:
     return typing.get_type_hints(params_class)[field.name]
 
 
-def _strip_optional(kind: Any) -> tuple[Any, bool]:  # noqa: ANN401 - a type form
+def _strip_optional(kind: Any) -> tuple[Any, bool]:
     if typing.get_origin(kind) in (typing.Union, types.UnionType):
         rest = [part for part in typing.get_args(kind) if part is not type(None)]
         return rest[0], True
     return kind, False
 
 
-def _coerce(value: object, kind: Any) -> object:  # noqa: ANN401 - a type form
+def _coerce(value: object, kind: Any) -> object:
     """Return `value` as `kind`; a JSON integer is a number, and `32.0` is the integer 32 (JSON Schema, 6.1.1)."""
     kind, _ = _strip_optional(kind)
     if typing.get_origin(kind) is Literal:
@@ -149,7 +154,7 @@ def _checked(params_class: type, field: "attrs.Attribute[Any]", value: object) -
     return value
 
 
-def _from_text(text: str, kind: Any) -> object:  # noqa: ANN401 - a type form
+def _from_text(text: str, kind: Any) -> object:
     kind, _ = _strip_optional(kind)
     if typing.get_origin(kind) is Literal:
         by_text = {str(option): option for option in typing.get_args(kind)}
@@ -171,11 +176,11 @@ def _finite(value: float) -> float:
     return value
 
 
-def _expected(kind: Any, value: object) -> str:  # noqa: ANN401 - a type form
+def _expected(kind: Any, value: object) -> str:
     return f"must be {_JSON_TYPES.get(kind, kind)}, got {type(value).__name__}"
 
 
-def _reason(exc: Exception, params_class: type, field: "attrs.Attribute[Any]") -> str:
+def _reason(exc: Exception, field: "attrs.Attribute[Any]") -> str:
     """Return the reason in the caller's words; attrs' own texts name the Python field."""
     limits = _bounds(field)
     if limits and "must be" in str(exc.args[0]) and field.name in str(exc.args[0]):

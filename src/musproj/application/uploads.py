@@ -59,7 +59,7 @@ class ThenRequest:
     """A job to submit on version 1 with the confirm."""
 
     type: str
-    params: Mapping[str, object] = attrs.field(factory=dict)
+    params: Mapping[str, object] = attrs.field(factory=dict[str, object])
 
 
 @attrs.frozen(kw_only=True)
@@ -181,9 +181,7 @@ class Uploads:
         self._check(spec, needs_size=False)
         asset, _ = self.assets.create(self._pending(owner, spec, self.policy.url_life))
         with path.open("rb") as source:
-            self.storage.put(
-                asset.upload.object_key, source, size=size, content_type=asset.upload.content_type
-            )
+            self.storage.put(asset.upload.object_key, source, size=size, content_type=asset.upload.content_type)
         return self.confirm(owner, asset.asset_id)
 
     def sweep(self) -> int:
@@ -282,7 +280,9 @@ class Uploads:
         processor = self.catalog.get(request.type).spec
         if [port.name for port in processor.inputs if port.required] != [SINGLE_PORT]:
             raise InvalidError(
-                violations=(Violation("/then", "invalid", f"{request.type} takes more than the one input of an upload"),)
+                violations=(
+                    Violation("/then", "invalid", f"{request.type} takes more than the one input of an upload"),
+                )
             )
         checked = params.canonical(params.parse(processor.params, request.params))
         return ThenJob(job_id=new_job_id(self.clock.now()), type=request.type, params=checked)

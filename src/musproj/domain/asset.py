@@ -15,6 +15,8 @@ TOMBSTONE = timedelta(days=7)
 """A live upload URL can create a deleted key again, so the record outlives every URL."""
 URL_GRACE = timedelta(hours=24)
 """How long a pending asset's metadata outlives its upload URL."""
+GC_GRACE = timedelta(days=1)
+"""How long gc waits with a prefix that a job left behind: a worker that lost it may still be writing there."""
 FIRST_LOOK = timedelta(minutes=2)
 """When the sweep first looks for an upload that nobody confirmed; then at doubling distances."""
 
@@ -108,9 +110,7 @@ class Asset:
             IllegalTransitionError: it is not pending.
         """
         self._require(AssetStatus.PENDING)
-        upload = attrs.evolve(
-            self.upload, next_look=None, confirm_token=None, confirm_until=None, error=None, then=()
-        )
+        upload = attrs.evolve(self.upload, next_look=None, confirm_token=None, confirm_until=None, error=None, then=())
         return self._change(status=AssetStatus.READY, latest_version=1, head=1, version_count=1, upload=upload)
 
     def reserve(self, above: int = 0) -> tuple[Self, int]:

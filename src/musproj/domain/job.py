@@ -123,7 +123,7 @@ class Job:
     owner: Owner
     inputs: tuple[JobInput, ...] = attrs.field(validator=min_len(1))
     """In the order of the processor's ports; a version goes to the asset of the first."""
-    params: Mapping[str, object] = attrs.field(factory=dict)
+    params: Mapping[str, object] = attrs.field(factory=dict[str, object])
     """Canonical: every default filled in."""
     processor_version: str = ""
     needs: tuple[str, ...] = ()

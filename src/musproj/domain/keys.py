@@ -90,5 +90,3 @@ def _check_name(name: str, extension: str) -> None:
         raise InvalidError(violations=(Violation("/file", "pattern", f"a file name matches {_FILE_NAME.pattern}"),))
     if _EXTENSION.fullmatch(extension) is None:
         raise InvalidError(violations=(Violation("/file", "pattern", f"an extension matches {_EXTENSION.pattern}"),))
-
-

@@ -44,7 +44,7 @@ class Worker:
     """Processors installed here."""
     abilities: frozenset[str] = frozenset()
     """What a job's `needs` may name: `codecs`, …"""
-    limits: Mapping[str, int] = attrs.field(factory=dict)
+    limits: Mapping[str, int] = attrs.field(factory=dict[str, int])
     """Type → running jobs of it in the whole installation."""
 
     def can_run(self, job: Job) -> bool:

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 
-def aware(_instance: object, attribute: Any, value: Any) -> None:  # noqa: ANN401 - serves optional fields too
+def aware(_instance: object, attribute: Any, value: Any) -> None:
     """Refuse a naive time (attrs validator)."""
     if value is not None and value.tzinfo is None:
         msg = f"{attribute.name} must carry a time zone, got {value!r}"

@@ -55,7 +55,7 @@ class Provenance:
     params: Mapping[str, object]
     """Canonical: every default filled in."""
     inputs: tuple[ProvenanceInput, ...]
-    libraries: Mapping[str, str] = attrs.field(factory=dict)
+    libraries: Mapping[str, str] = attrs.field(factory=dict[str, str])
     """Library → version, of those that took part; with them `python` and `machine`."""
 
     @property

@@ -117,7 +117,10 @@ class AssetStore(Protocol):
 
     @abstractmethod
     def find_reuse(self, owner: Owner, reuse_key: str) -> tuple[AssetId, int] | None:
-        """Return where a version with this reuse key is (see `Provenance.reuse_key`), the newest of several."""
+        """Return where a version with this reuse key is (see `Provenance.reuse_key`), the last published of several.
+
+        Only ready assets count: what was deleted is not offered.
+        """
 
     @abstractmethod
     def rename(self, owner: Owner, asset_id: AssetId, name: str | None, *, revision: int | None = None) -> Asset:
@@ -130,10 +133,8 @@ class AssetStore(Protocol):
         """
 
     @abstractmethod
-    def set_head(
-        self, owner: Owner, asset_id: AssetId, number: int | None, *, revision: int | None = None
-    ) -> Asset:
-        """Pin the head at `number`; None unpins it: head is the newest version again that moved it.
+    def set_head(self, owner: Owner, asset_id: AssetId, number: int | None, *, revision: int | None = None) -> Asset:
+        """Pin the head at `number`; None unpins it: head is the newest version again whose publication moves heads.
 
         Raises:
             AssetNotFoundError: unknown, or another owner's.
@@ -219,7 +220,7 @@ class AssetStore(Protocol):
 
     @abstractmethod
     def gc_done(self, entry: GcEntry) -> None:
-        """Drop an entry that was worked off."""
+        """Drop an entry that was worked off; one whose prefix was put on the list anew meanwhile stays."""
 
     @abstractmethod
     def tombstones(self, now: datetime, *, limit: int) -> Sequence[Asset]:

@@ -117,8 +117,9 @@ class JobStore(Protocol):
     def submit(self, job: Job, idempotency: Idempotency | None = None, *, paid: bool = False) -> SubmitAnswer:
         """Store the job and put it into the queue, or return the one that is there already.
 
-        An identical live job (`Job.dedupe_key`) is the answer; where `paid`, an identical succeeded one too. Each
-        input's asset must be the job's owner's and ready, each version published; checked in the transaction.
+        An identical live job (`Job.dedupe_key`) is the answer; where `paid`, an identical succeeded one too; so is
+        the very record where it was stored before, which makes a repeat safe. Each input's asset must be the job's
+        owner's and ready, each version published; checked in the transaction.
 
         Raises:
             AssetNotFoundError: an input is unknown, or another owner's.
@@ -167,6 +168,7 @@ class JobStore(Protocol):
         """Publish and finish in one step: the only place where a version becomes visible.
 
         A version must carry the reserved number. Repeating it with the same token gives the first one's answer.
+        The prefix of an attachment that is replaced goes to gc.
         """
 
     @abstractmethod
@@ -184,7 +186,9 @@ class JobStore(Protocol):
     def tick(self, workers_timeout_s: float = 60.0) -> Tick:
         """Look at the timers: lost leases, expired jobs, jobs that no live worker can run.
 
-        Where the last tick is longer ago than a lease, the store was away: due leases are prolonged once instead.
+        Where the last tick is longer ago than a lease, or there was none, the store was away: due leases are
+        prolonged once instead. `no_processor` stands only for reasons that cost an attempt anyway: a job that is to
+        resume one keeps its reason.
         Safe from several processes at once; each lost lease is counted once.
         """
 

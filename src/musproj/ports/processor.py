@@ -124,9 +124,9 @@ class Context(Protocol):
 class Outcome:
     """What a run made."""
 
-    files: Mapping[str, Path] = attrs.field(factory=dict)
+    files: Mapping[str, Path] = attrs.field(factory=dict[str, Path])
     """Output port name → file in the work folder."""
-    data: Mapping[str, object] = attrs.field(factory=dict)
+    data: Mapping[str, object] = attrs.field(factory=dict[str, object])
     """JSON-safe facts, camelCase keys, no None, NaN or infinity; they become the job's result."""
 
 

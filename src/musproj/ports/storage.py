@@ -25,7 +25,7 @@ class StoredObject:
     sha256: str | None = None
     """Lower-case hex, where the store verified it while writing."""
     content_type: str | None = None
-    metadata: Mapping[str, str] = attrs.field(factory=dict)
+    metadata: Mapping[str, str] = attrs.field(factory=dict[str, str])
     """What the writer gave: `musproj-job`, `sha256`."""
     modified_at: datetime | None = None
 
