@@ -129,15 +129,12 @@ class ProcessorCatalog:
         for given in self.extra:
             if given.spec.name == name:
                 return given
-        try:
-            processor: Processor = load(PROCESSORS, name)
-        except UnknownPluginError as exc:
-            known = sorted({*names(PROCESSORS), *(p.spec.name for p in self.extra)})
+        known = sorted({*names(PROCESSORS), *(given.spec.name for given in self.extra)})
+        if name not in known and ":" not in name:
             near = difflib.get_close_matches(name, known, n=1)
             hint = f"Did you mean {near[0]!r}?" if near else None
-            raise UnknownJobTypeError(
-                f"No processor {name!r}; installed: {', '.join(known)}.", hint=hint, type=name
-            ) from exc
+            raise UnknownJobTypeError(f"No processor {name!r}; installed: {', '.join(known)}.", hint=hint, type=name)
+        processor: Processor = load(PROCESSORS, name)
         return processor
 
 

@@ -1,0 +1,126 @@
+"""Bring a job's inputs onto the local disk, as the very bytes that their records name."""
+
+import hashlib
+from abc import abstractmethod
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Protocol
+
+import attrs
+
+from musproj.domain import media
+from musproj.domain.ids import AssetId, Owner
+from musproj.domain.job import Job, JobInput
+from musproj.domain.keys import parse_file_key
+from musproj.domain.version import File, ProvenanceInput, Version
+from musproj.errors import ChecksumMismatchError
+from musproj.ports.processor import AudioInfo, InputFile
+from musproj.ports.storage import BLOCK_BYTES, LocalFiles, Storage
+
+
+class VersionRecords(Protocol):
+    """The one look that a run takes at the records; every `AssetStore` is one."""
+
+    @abstractmethod
+    def version(self, owner: Owner, asset_id: AssetId, number: int) -> Version:
+        """Return a published version.
+
+        Raises:
+            AssetNotFoundError: unknown, or another owner's.
+            VersionNotFoundError: no such number was published.
+        """
+
+
+@attrs.frozen(kw_only=True)
+class FetchedInput:
+    """One input: what the job asked for, its record, and its bytes on this disk."""
+
+    wanted: JobInput
+    record: File
+    file: InputFile
+
+    @property
+    def provenance(self) -> ProvenanceInput:
+        """What a version made from it records of it."""
+        return ProvenanceInput(
+            port=self.wanted.port,
+            asset_id=self.wanted.asset_id,
+            version=self.wanted.version,
+            file=self.record.name,
+            sha256=self.record.sha256,
+        )
+
+
+@attrs.frozen(kw_only=True)
+class Fetcher:
+    """Reads objects; a store whose objects are files on this host is read in place."""
+
+    storage: Storage
+    local_files: LocalFiles | None
+    records: VersionRecords
+
+    def fetch(self, job: Job, folder: Path, check: Callable[[], None]) -> tuple[FetchedInput, ...]:
+        """Return every input of `job`, verified against its sha256; copies go below `folder`.
+
+        `check` is called once per block and may raise to end it.
+
+        Raises:
+            NotFoundError: a record or an object is gone.
+            ChecksumMismatchError: the bytes differ from the record.
+            ObjectChangedError: the object is not the recorded one.
+            BackendUnavailableError: a store cannot be reached.
+        """
+        return tuple(self._fetch_one(job.owner, wanted, folder, check) for wanted in job.inputs)
+
+    def _fetch_one(self, owner: Owner, wanted: JobInput, folder: Path, check: Callable[[], None]) -> FetchedInput:
+        record = self.records.version(owner, wanted.asset_id, wanted.version).file(wanted.file)
+        if self.local_files is not None:
+            path = self.local_files.path(record.object_key)
+            found = _digest(_blocks_of(path), check)
+        else:
+            path = folder / f"{wanted.port}{_suffix(record)}"
+            with path.open("xb") as copy:
+                found = _digest(self.storage.read(record.object_key, etag=record.etag), check, copy.write)
+        if found != record.sha256:
+            raise ChecksumMismatchError(
+                f"{record.object_key} has the sha256 {found}, its record says {record.sha256}.", key=record.object_key
+            )
+        return FetchedInput(
+            wanted=wanted, record=record, file=InputFile(path=path, sha256=found, info=recorded_info(record))
+        )
+
+
+def recorded_info(record: File) -> AudioInfo:
+    """Return what a file's record tells of its audio."""
+    frames = None
+    if record.duration is not None and record.sample_rate is not None:
+        frames = round(record.duration * record.sample_rate)
+    return AudioInfo(
+        container=media.container_of(record.content_type, record.object_key) or "",
+        sample_rate=record.sample_rate,
+        channels=record.channels,
+        frames=frames,
+        size_bytes=record.size_bytes,
+    )
+
+
+def _suffix(record: File) -> str:
+    parts = parse_file_key(record.object_key)
+    return f".{parts.extension}" if parts else ""
+
+
+def _blocks_of(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as source:
+        while block := source.read(BLOCK_BYTES):
+            yield block
+
+
+def _digest(
+    blocks: Iterator[bytes], check: Callable[[], None], keep: Callable[[bytes], object] = lambda _: None
+) -> str:
+    sha256 = hashlib.sha256()
+    for block in blocks:
+        check()
+        sha256.update(block)
+        keep(block)
+    return sha256.hexdigest()
