@@ -27,7 +27,7 @@ from musproj.ports.plugin import (
 )
 from musproj.ports.processor import AudioProbe, Processor
 from musproj.ports.queue import JobQueue
-from musproj.registry import METADATA, QUEUE, STORAGE, ProcessorCatalog, load
+from musproj.registry import METADATA, PROCESSORS, QUEUE, STORAGE, ProcessorCatalog, load
 from musproj.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -92,7 +92,8 @@ class MusProj:
             stack.callback(queue.close)
             probe: AudioProbe = load("musproj.probe", PROBE)(max_duration_s=settings.max_duration_s)
             stack.callback(probe.close)
-            catalog = ProcessorCatalog(extra=tuple(processors))
+            named = [load(PROCESSORS, target) for target in settings.processors]
+            catalog = ProcessorCatalog(extra=(*processors, *named))
             return cls(
                 settings=settings,
                 clock=clock,

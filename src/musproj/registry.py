@@ -130,7 +130,7 @@ class ProcessorCatalog:
             if given.spec.name == name:
                 return given
         known = sorted({*names(PROCESSORS), *(given.spec.name for given in self.extra)})
-        if name not in known and ":" not in name:
+        if name not in known:  # a dotted path too: a job's type comes from a client and must import nothing
             near = difflib.get_close_matches(name, known, n=1)
             hint = f"Did you mean {near[0]!r}?" if near else None
             raise UnknownJobTypeError(f"No processor {name!r}; installed: {', '.join(known)}.", hint=hint, type=name)

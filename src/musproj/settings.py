@@ -77,6 +77,7 @@ class Settings:
     )
     drain_s: float = _setting(300.0, "How long running jobs may go on after the first SIGTERM.", validator=ge(0))
     lease_s: float = _setting(30.0, "Lease of a running job; a lost worker's job runs again after it.", validator=gt(0))
+    processors: tuple[str, ...] = _setting((), "Processors beside the installed ones, as `package.module:object`.")
     isolation: str = _setting("process", "`process`, or `inline` for debugging.", validator=in_(("process", "inline")))
     log: str = _setting("warning", "Level of the log on stderr.", validator=in_(("debug", "info", "warning", "error")))
 

@@ -1,3 +1,5 @@
+import sys
+
 import attrs
 import pytest
 
@@ -79,3 +81,9 @@ def test_missing_modules_are_found_without_importing_them():
     require("json", "audio")
     with pytest.raises(MissingExtraError, match=r"pip install 'musproj\[codecs\]'"):
         require("no_such_module", "codecs")
+
+
+def test_a_job_type_from_a_client_never_imports_a_module():
+    with pytest.raises(UnknownJobTypeError):
+        ProcessorCatalog().get("this:s")
+    assert "this" not in sys.modules

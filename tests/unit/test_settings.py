@@ -83,10 +83,10 @@ def test_names_of_the_tests_are_let_through_and_empty_values_are_absent():
 
 def test_a_broken_file_is_named():
     Path("musproj.toml").write_text("port =")
-    with pytest.raises(ConfigurationError, match="musproj.toml"):
+    with pytest.raises(ConfigurationError, match=r"musproj\.toml"):
         Settings.load({}, {})
     Path("musproj.toml").write_text("prot = 1")
-    with pytest.raises(ConfigurationError, match="musproj.toml"):
+    with pytest.raises(ConfigurationError, match=r"musproj\.toml"):
         Settings.load({}, {})
 
 
