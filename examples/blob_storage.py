@@ -61,7 +61,7 @@ class BlobStorage(Storage):
             if db.execute("SELECT 1 FROM object WHERE key=?", (key,)).fetchone():
                 raise ObjectExistsError(f"{key} is taken.", key=key)
             digest, written = hashlib.sha256(), 0
-            for n, block in enumerate(iter(lambda: source.read(BLOCK_BYTES), b"")):
+            for n, block in enumerate(_full_blocks(source)):
                 digest.update(block)
                 written += len(block)
                 db.execute("INSERT INTO block VALUES(?, ?, ?)", (key, n, block))
@@ -125,6 +125,14 @@ class BlobStorage(Storage):
             if getattr(exc, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
                 raise StorageFullError(f"{self._path}: {exc}") from exc
             raise BackendUnavailableError(f"{self._path}: {exc}") from exc
+
+
+def _full_blocks(source: BinaryIO) -> Iterator[bytes]:
+    """Yield blocks that are all full but the last: a pipe or a socket hands out less than is asked for."""
+    while block := source.read(BLOCK_BYTES):
+        while len(block) < BLOCK_BYTES and (more := source.read(BLOCK_BYTES - len(block))):
+            block += more
+        yield block
 
 
 @contextmanager

@@ -1,0 +1,102 @@
+"""Uses the whole public API as a user's type checker sees it; checked, never run."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from musproj import (
+    DEFAULT_OWNER,
+    Asset,
+    AssetId,
+    AssetView,
+    Attachment,
+    Context,
+    Download,
+    File,
+    InputFile,
+    InputRef,
+    Job,
+    JobSpec,
+    JobStatus,
+    MusProj,
+    Outcome,
+    Owner,
+    Port,
+    Processor,
+    ProcessorSpec,
+    Provenance,
+    Settings,
+    ThenRequest,
+    UploadSpec,
+    UploadTicket,
+    Version,
+)
+from musproj.adapters.local.assets import LocalAssetStore
+from musproj.adapters.local.jobs import LocalJobStore
+from musproj.adapters.local.plugin import open_metadata, open_queue, open_storage
+from musproj.adapters.local.queue import LocalJobQueue
+from musproj.adapters.local.signing import LocalSigner
+from musproj.adapters.local.storage import LocalStorage
+from musproj.adapters.memory import MemoryAssetStore, MemoryJobQueue, MemoryJobStore, MemoryStorage
+from musproj.adapters.system import SystemClock
+from musproj.application.catalog import Catalog
+from musproj.domain.ledger import Worker
+from musproj.ports.assets import AssetStore, Page
+from musproj.ports.clock import Clock
+from musproj.ports.jobs import JobStore
+from musproj.ports.plugin import MetadataPlugin, QueuePlugin, StoragePlugin
+from musproj.ports.queue import JobQueue
+from musproj.ports.storage import LocalFiles, SignedUrls, Storage
+from musproj.registry import ProcessorCatalog
+from musproj.testing.clock import FakeClock
+
+
+class Reverse:
+    """A third party's processor, without inheriting anything."""
+
+    spec = ProcessorSpec(name="reverse", version="1", params=dict, outputs=(Port("reversed", "reversed"),))
+
+    def run(self, inputs: Mapping[str, InputFile], params: object, ctx: Context) -> Outcome:
+        ctx.progress(0.5, "halfway")
+        ctx.check()
+        ctx.warn("clipped", "3 samples", clippedSamples=3)
+        return Outcome(files={"reversed": ctx.workdir / "out.wav"}, data={"frames": 1})
+
+
+def embed(path: Path) -> None:
+    processor: Processor = Reverse()
+    with MusProj.open(Settings(), processors=[processor], clock=SystemClock()) as mp:
+        owner = Owner("ada")
+        ticket: UploadTicket = mp.uploads.request(owner, UploadSpec(then=(ThenRequest(type="reverse"),)))
+        headers: Mapping[str, str] = ticket.signed.headers
+        asset: Asset = mp.uploads.confirm(owner, ticket.asset.asset_id)
+        local: Asset = mp.uploads.put_file(DEFAULT_OWNER, path, name="take")
+        spec = JobSpec(type="reverse", inputs={"input": InputRef(asset_id=local.asset_id, version=1)})
+        job: Job = mp.jobs.submit(owner, spec).job
+        job = mp.jobs.wait(owner, job.job_id, timeout=1.5)
+        if job.status is JobStatus.FAILED and job.error is not None:
+            raise SystemExit(job.error.message)
+        view: AssetView = mp.assets.get(owner, AssetId("ast_1"))
+        version: Version = mp.assets.version(owner, asset.asset_id, "latest")
+        made_by: Provenance | None = version.provenance
+        file: File = version.primary
+        page: Page[Asset] = mp.assets.list(owner, limit=5)
+        download: Download = mp.assets.download(owner, asset.asset_id, version.number, file=file.name)
+        attached: list[Attachment] = list(mp.assets.attachments(owner, asset.asset_id, 1))
+        print(headers, view, made_by, page.next_cursor, download.signed.url, attached)
+
+
+def each_adapter_fills_its_port(
+    local: tuple[LocalAssetStore, LocalJobStore, LocalJobQueue, LocalStorage, LocalSigner],
+    memory: tuple[MemoryAssetStore, MemoryJobStore, MemoryJobQueue, MemoryStorage],
+) -> None:
+    assets: list[AssetStore] = [local[0], memory[0]]
+    jobs: list[JobStore] = [local[1], memory[1]]
+    queues: list[JobQueue] = [local[2], memory[2]]
+    storages: list[Storage] = [local[3], memory[3]]
+    files: LocalFiles = local[3]
+    signed: SignedUrls = local[4]
+    clocks: list[Clock] = [SystemClock(), FakeClock()]
+    catalog: Catalog = ProcessorCatalog()
+    plugins: tuple[StoragePlugin, MetadataPlugin, QueuePlugin] = (open_storage, open_metadata, open_queue)
+    worker = Worker(worker_id="host:1:boot", types=catalog.runnable())
+    print(assets, jobs, queues, storages, files, signed, clocks, plugins, worker)
