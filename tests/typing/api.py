@@ -82,7 +82,7 @@ def embed(path: Path) -> None:
         page: Page[Asset] = mp.assets.list(owner, limit=5)
         download: Download = mp.assets.download(owner, asset.asset_id, version.number, file=file.name)
         attached: list[Attachment] = list(mp.assets.attachments(owner, asset.asset_id, 1))
-        print(headers, view, made_by, page.next_cursor, download.signed.url, attached)
+        _ = (headers, view, made_by, page.next_cursor, download.signed.url, attached)
 
 
 def each_adapter_fills_its_port(
@@ -99,4 +99,4 @@ def each_adapter_fills_its_port(
     catalog: Catalog = ProcessorCatalog()
     plugins: tuple[StoragePlugin, MetadataPlugin, QueuePlugin] = (open_storage, open_metadata, open_queue)
     worker = Worker(worker_id="host:1:boot", types=catalog.runnable())
-    print(assets, jobs, queues, storages, files, signed, clocks, plugins, worker)
+    _ = (assets, jobs, queues, storages, files, signed, clocks, plugins, worker)
