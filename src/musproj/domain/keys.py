@@ -13,7 +13,7 @@ ObjectKey = NewType("ObjectKey", str)
 MAX_KEY_BYTES = 1024
 """R2 docs, platform limits; S3 has the same."""
 
-_PART = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
+_KEY = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(?:/[A-Za-z0-9_-][A-Za-z0-9._-]*)*")
 _FILE_NAME = re.compile(r"[a-z0-9_-]{1,32}")
 _EXTENSION = re.compile(r"[a-z0-9]{1,8}")
 _FILE_KEY = re.compile(r"assets/([A-Za-z0-9_-]{1,64})/v([1-9][0-9]*)/([A-Za-z0-9_-]+)\.([a-z0-9]{1,8})")
@@ -65,7 +65,7 @@ def object_key(text: str) -> ObjectKey:
     Raises:
         InvalidError: empty, too long, or a part that is empty or begins with a dot.
     """
-    if len(text) > MAX_KEY_BYTES or not all(_PART.fullmatch(part) for part in text.split("/")):
+    if len(text) > MAX_KEY_BYTES or _KEY.fullmatch(text) is None:
         raise InvalidError(
             violations=(Violation("/objectKey", "pattern", "a key is slash-separated parts of [A-Za-z0-9._-]"),),
         )
