@@ -1,0 +1,1 @@
+"""The embedded deployment: one SQLite file for assets, jobs and queue, a folder for the objects."""
