@@ -1,0 +1,169 @@
+"""Die at a given call to a port: the places where a real process can be killed, one by one.
+
+A worker's process opens its stores, wraps them with `armed`, and dies by SIGKILL at the k-th counted call, before
+it, after it, or, in an upload, in the middle. The count is shared by the supervisor and the processes of its jobs,
+which take turns, so it is the same in each run of the same job.
+"""
+
+import mmap
+import os
+import signal
+import struct
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO, Literal
+
+import attrs
+
+from musproj.composition import MusProj
+
+Place = Literal["before", "during", "after"]
+Victim = Literal["child", "all"]
+
+COUNTED: Mapping[str, tuple[str, ...]] = {
+    "queue": ("claim", "ack"),
+    "jobs": ("begin", "reserve", "commit", "release"),
+    "assets": ("version",),
+    "storage": ("put", "stat", "read", "list"),
+    "local_files": ("path",),
+}
+"""What a job does to the ports. Beats, ticks and feeds come by the clock, so they have no number."""
+
+_COUNT = struct.Struct("<Q")
+
+
+@attrs.frozen(kw_only=True)
+class CrashPoint:
+    """Where to die; place 0 is nowhere."""
+
+    number: int = 0
+    place: Place = "before"
+    victim: Victim = "all"
+    """`child`: the job's process alone, whichever process makes the call; `all`: its supervisor too."""
+
+    def __str__(self) -> str:
+        """Return it as a test's id: `3:after:child`."""
+        return f"{self.number}:{self.place}:{self.victim}"
+
+
+@attrs.define(eq=False)
+class CallCounter:
+    """Counts calls over a process and its forks, writes each into `journal`, and kills at the point."""
+
+    point: CrashPoint
+    journal: Path
+    _supervisor: int = attrs.field(factory=os.getpid, init=False)
+    _page: mmap.mmap = attrs.field(factory=lambda: mmap.mmap(-1, _COUNT.size), init=False)
+
+    def call(self, name: str, function: Callable[..., Any], *args: Any, **options: Any) -> Any:
+        """Call `function` as the next counted call."""
+        number = _COUNT.unpack_from(self._page)[0] + 1
+        _COUNT.pack_into(self._page, 0, number)
+        with self.journal.open("a", encoding="utf-8") as journal:
+            journal.write(f"{number} {name} {'supervisor' if os.getpid() == self._supervisor else 'child'}\n")
+        is_here = number == self.point.number
+        if is_here and self.point.place == "before":
+            self._kill()
+        if is_here and self.point.place == "during" and name == "storage.put":
+            key, source, *rest = args
+            args = (key, _DeadlySource(source, self._kill), *rest)
+        result = function(*args, **options)
+        if is_here and self.point.place == "after":
+            self._kill()
+        return result
+
+    def _kill(self) -> None:
+        if os.getpid() == self._supervisor:
+            for pid in _job_processes(self._supervisor):
+                os.kill(pid, signal.SIGKILL)
+        elif self.point.victim == "all":
+            os.kill(self._supervisor, signal.SIGKILL)
+        if self.point.victim == "all" or os.getpid() != self._supervisor:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+class CountedPort:
+    """Stands before a port and counts what `COUNTED` names."""
+
+    def __init__(self, port: object, name: str, counter: CallCounter) -> None:
+        """Pass everything on to `port`."""
+        self._port = port
+        self._name = name
+        self._counter = counter
+
+    def __getattr__(self, method: str) -> Any:
+        """Return the method, counted where it is to be."""
+        found = getattr(self._port, method)
+        if method not in COUNTED[self._name]:
+            return found
+
+        def counted(*args: Any, **options: Any) -> Any:
+            return self._counter.call(f"{self._name}.{method}", found, *args, **options)
+
+        return counted
+
+
+def armed(mp: MusProj, point: CrashPoint, journal: Path) -> MusProj:
+    """Return `mp` with ports that count, write what they count into `journal`, and kill at `point`."""
+    counter = CallCounter(point, journal)
+
+    def counted(port: object, name: str) -> Any:
+        return CountedPort(port, name, counter)
+
+    files = mp.opened_storage.local_files
+    return attrs.evolve(
+        mp,
+        queue=counted(mp.queue, "queue"),
+        metadata=attrs.evolve(
+            mp.metadata, jobs=counted(mp.metadata.jobs, "jobs"), assets=counted(mp.metadata.assets, "assets")
+        ),
+        opened_storage=attrs.evolve(
+            mp.opened_storage,
+            storage=counted(mp.opened_storage.storage, "storage"),
+            local_files=counted(files, "local_files") if files is not None else None,
+        ),
+    )
+
+
+class _DeadlySource:
+    """An upload's source that kills when its second block is asked for."""
+
+    def __init__(self, source: BinaryIO, kill: Callable[[], None]) -> None:
+        self._source = source
+        self._kill = kill
+        self._blocks = 0
+
+    def read(self, size: int = -1) -> bytes:
+        self._blocks += 1
+        if self._blocks > 1:
+            self._kill()
+        return self._source.read(size)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._source, name)
+
+
+def _job_processes(supervisor: int) -> list[int]:
+    """Return the job processes of `supervisor`: children that lead a group but, unlike the guard, no session."""
+    children = Path(f"/proc/{supervisor}/task/{supervisor}/children").read_text(encoding="ascii").split()
+    pids = [int(pid) for pid in children]
+    return [pid for pid in pids if os.getpgid(pid) == pid and os.getsid(pid) != pid]
+
+
+def calls_in(journal: Path) -> list[str]:
+    """Return the names of the calls that a worker wrote down, in order."""
+    return [line.split()[1] for line in journal.read_text(encoding="utf-8").splitlines()]
+
+
+def points_of(calls: Sequence[str], victims: Sequence[Victim] = ("child", "all")) -> list[CrashPoint]:
+    """Return every point at which a job that makes `calls` can be killed."""
+    return [
+        CrashPoint(number=number, place=place, victim=victim)
+        for victim in victims
+        for number, call in enumerate(calls, start=1)
+        for place in _places(call)
+    ]
+
+
+def _places(call: str) -> tuple[Place, ...]:
+    return ("before", "during", "after") if call == "storage.put" else ("before", "after")

@@ -1,0 +1,1 @@
+"""The suites' cases by subject; `metadata`, `jobs` and `queue` put them together."""
