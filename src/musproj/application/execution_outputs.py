@@ -47,6 +47,8 @@ def check_outputs(
     if missing:
         raise OutputInvalidError(f"{spec.name} did not make: {', '.join(missing)}.")
     present = [port for port in spec.outputs if port.name in outcome.files]
+    if spec.publishes != "result" and not present:
+        raise OutputInvalidError(f"{spec.name} made no file.")
     return tuple(_check(port, outcome.files[port.name], workdir, probe, max_bytes) for port in present)
 
 

@@ -26,6 +26,8 @@ class Removal:
     size_bytes: int
     reason: str
     removed: bool
+    is_garbage: bool = False
+    """Whether it goes: removed now, or by the same collection without `dry_run`."""
 
 
 @attrs.frozen(kw_only=True)
@@ -106,7 +108,7 @@ class Collector:
     def _remove(self, stored: StoredObject, reason: str, *, dry_run: bool) -> Removal:
         if not dry_run:
             self.storage.delete(stored.key)
-        return Removal(key=stored.key, size_bytes=stored.size_bytes, reason=reason, removed=not dry_run)
+        return Removal(key=stored.key, size_bytes=stored.size_bytes, reason=reason, removed=not dry_run, is_garbage=True)
 
 
 def _kept(stored: StoredObject, reason: str) -> Removal:

@@ -1,6 +1,7 @@
 """Uploads: request a signed URL, confirm what arrived, and look after what nobody confirmed."""
 
-from collections.abc import Iterable, Mapping
+import io
+from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 from pathlib import Path
 
@@ -168,8 +169,16 @@ class Uploads:
             raise AssetNotReadyError(f"Asset {asset_id} was deleted.", asset_id=asset_id)
         return self._publish(asset, token)
 
-    def put_file(self, owner: Owner, path: Path, *, name: str | None = None, then: Iterable[ThenRequest] = ()) -> Asset:
-        """Upload a local file and confirm it: request, PUT and confirm in one call.
+    def put_file(
+        self,
+        owner: Owner,
+        path: Path,
+        *,
+        name: str | None = None,
+        then: Iterable[ThenRequest] = (),
+        progress: Callable[[int], None] | None = None,
+    ) -> Asset:
+        """Upload a local file and confirm it: request, PUT and confirm in one call; `progress` is told the bytes sent.
 
         Raises:
             FileNotFoundError: no such file.
@@ -180,7 +189,7 @@ class Uploads:
         spec = UploadSpec(filename=path.name, size=size, name=name or path.name, then=tuple(then))
         self._check(spec, needs_size=False)
         asset, _ = self.assets.create(self._pending(owner, spec, self.policy.url_life))
-        with path.open("rb") as source:
+        with _Counting(path.open("rb", buffering=0), progress) as source:
             self.storage.put(asset.upload.object_key, source, size=size, content_type=asset.upload.content_type)
         return self.confirm(owner, asset.asset_id)
 
@@ -318,6 +327,20 @@ class Uploads:
                 "This storage cannot sign URLs.", hint="Use a file:, s3:// or r2:// storage, or `put_file`."
             )
         return self.signed_urls
+
+
+class _Counting(io.BufferedReader):
+    """A file that tells how many bytes of it were read."""
+
+    def __init__(self, raw: io.RawIOBase, progress: Callable[[int], None] | None) -> None:
+        super().__init__(raw)
+        self._progress = progress
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        block = super().read(size)
+        if self._progress is not None:
+            self._progress(self.tell())
+        return block
 
 
 def _is_pending(asset: Asset) -> bool:

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 import attrs
 
 from musproj.domain.job import Attempt, FailureKind, Job, JobError, JobStatus, WaitReason
+from musproj.domain.times import whole_millis
 
 MESSAGE_LIMIT = 500
 MAX_CRASHES = 3
@@ -409,5 +410,5 @@ def _when_again(job: Job, failure: Failure, now: datetime, rules: Rules) -> tupl
     if failure.kind is FailureKind.INTERRUPTED:
         return WaitReason.DRAIN, now
     if failure.kind in _FREE:
-        return _FREE_REASONS[failure.kind], now + max(asked, rules.backoff_base)
-    return WaitReason.RETRY, now + max(asked, backoff(job.failures + job.crashes, rules))
+        return _FREE_REASONS[failure.kind], whole_millis(now + max(asked, rules.backoff_base))
+    return WaitReason.RETRY, whole_millis(now + max(asked, backoff(job.failures + job.crashes, rules)))

@@ -1,0 +1,139 @@
+"""Start a job's process: a fork of the supervisor, or, where forks are unsafe, a program of its own."""
+
+import os
+import pickle
+import socket
+import subprocess
+import sys
+import tempfile
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from typing import Protocol
+
+import attrs
+
+from musproj.application.execution import Execution
+from musproj.composition import MusProj
+from musproj.errors import ConfigurationError
+from musproj.ports.processor import Processor
+from musproj.processors.limits import Limits
+from musproj.settings import Settings
+from musproj.worker.board import SIZE, Board
+from musproj.worker.child import Assignment, InProcessProbe, run_job, shut_in
+from musproj.worker.fork import fork
+from musproj.worker.process import ChildProcess, open_pidfd
+
+SPAWNED = "musproj.worker.spawned"
+"""The program of a spawned job's process."""
+
+
+class Launcher(Protocol):
+    """Starts the process of one run."""
+
+    @abstractmethod
+    def __call__(self, assignment: Assignment) -> ChildProcess:
+        """Return the running process.
+
+        Raises:
+            OSError: the system has no process or descriptor left.
+        """
+
+
+@attrs.frozen(kw_only=True)
+class ForkLauncher:
+    """Forks: what was imported before is there at once, and shared."""
+
+    execution: Execution
+    inherited: Callable[[], Iterable[int]]
+    """The supervisor's own descriptors, which a child must not hold open."""
+
+    def __call__(self, assignment: Assignment) -> ChildProcess:
+        """Fork a child that runs the job."""
+        board = Board.anonymous()
+        ours, theirs = socket.socketpair()
+
+        def body() -> None:
+            shut_in(assignment)
+            run_job(assignment, self.execution, theirs, board)
+
+        pid = fork(body, closing=(*self.inherited(), ours.fileno()))
+        return _started(pid, ours, theirs, board)
+
+
+@attrs.frozen(kw_only=True)
+class SpawnLauncher:
+    """Starts a fresh interpreter, which opens the stores by itself."""
+
+    settings: Settings
+    processors: Sequence[Processor] = ()
+
+    def __call__(self, assignment: Assignment) -> ChildProcess:
+        """Start a program that runs the job."""
+        ours, theirs = socket.socketpair()
+        with tempfile.TemporaryFile() as page, theirs:
+            os.ftruncate(page.fileno(), SIZE)
+            board = Board.of_file(page.fileno())
+            descriptors = (theirs.fileno(), page.fileno())
+            process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
+                [sys.executable, "-m", SPAWNED, *map(str, descriptors)],
+                pass_fds=descriptors,
+                stdin=subprocess.PIPE,
+            )
+            assert process.stdin is not None
+            with process.stdin as stdin, suppress(BrokenPipeError):
+                pickle.dump((self.settings, tuple(self.processors), assignment), stdin)
+            # From here on the supervisor reaps by pid; this keeps Popen from warning that nobody did.
+            process.returncode = 0
+            return _started(process.pid, ours, theirs, board)
+
+
+def launcher_for(mp: MusProj, start_method: str, inherited: Callable[[], Iterable[int]]) -> Launcher:
+    """Return the launcher of a worker of `mp`.
+
+    Raises:
+        ConfigurationError: a fresh program could not import a processor.
+    """
+    if start_method == "spawn":
+        _refuse_unportable(mp.catalog.extra)
+        return SpawnLauncher(settings=mp.settings, processors=mp.catalog.extra)
+    return ForkLauncher(execution=execution_of(mp), inherited=inherited)
+
+
+def execution_of(mp: MusProj) -> Execution:
+    """Return the execution of a job in this very process, or in a fork of it."""
+    opened = mp.opened_storage
+    return Execution(
+        storage=opened.storage,
+        local_files=opened.local_files,
+        assets=mp.metadata.assets,
+        jobs=mp.metadata.jobs,
+        catalog=mp.catalog,
+        probe=InProcessProbe(Limits(max_duration_seconds=mp.settings.max_duration_s)),
+        clock=mp.clock,
+        max_output_bytes=opened.signed_urls.max_put_bytes if opened.signed_urls else None,
+    )
+
+
+def _refuse_unportable(processors: Iterable[Processor]) -> None:
+    for processor in processors:
+        try:
+            pickle.dumps(processor)
+        except (pickle.PicklingError, AttributeError, TypeError) as exc:
+            reason: object = exc
+        else:
+            if type(processor).__module__ != "__main__":
+                continue
+            reason = "it is defined in the main program"
+        raise ConfigurationError(
+            f"Processor {processor.spec.name!r} cannot be handed to a job's process: {reason}.",
+            hint="Define it, and the functions in its spec, at the top level of a module.",
+        )
+
+
+def _started(pid: int, ours: socket.socket, theirs: socket.socket, board: Board) -> ChildProcess:
+    theirs.close()
+    # The child does the same: whoever comes first, the group is there before anybody kills it.
+    with suppress(OSError):
+        os.setpgid(pid, pid)
+    return ChildProcess(pid=pid, line=ours, board=board, pidfd=open_pidfd(pid))

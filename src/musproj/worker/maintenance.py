@@ -1,0 +1,83 @@
+"""Looks after uploads that nobody confirmed, in a process of its own: a bucket that hangs blocks no job."""
+
+import os
+import random
+import signal
+import time
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+
+import attrs
+
+from musproj.worker.child import die_with
+from musproj.worker.fork import fork
+
+INTERVAL_S = 60.0
+LONGEST_S = 600.0
+"""A sweep that takes longer hangs."""
+
+
+@attrs.define(kw_only=True, eq=False)
+class Maintenance:
+    """Starts one sweep a minute, never two at once."""
+
+    sweep: Callable[[], object]
+    inherited: Callable[[], Iterable[int]]
+    _pid: int | None = None
+    _started_at: float = 0.0
+    _due_at: float = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        """Draw the first time, so that many workers do not begin together."""
+        self._due_at = time.monotonic() + random.uniform(0, INTERVAL_S)  # noqa: S311 - spread, no secret
+
+    @property
+    def pid(self) -> int | None:
+        """The process of the sweep that runs, or None."""
+        return self._pid
+
+    @property
+    def due_at(self) -> float:
+        """Monotonic time of the next `step` that does something."""
+        return self._due_at
+
+    def step(self, now: float) -> None:
+        """Start a sweep that is due; reap one that has ended, kill one that hangs."""
+        is_running = self._is_running()
+        if now < self._due_at:
+            return
+        self._due_at = now + INTERVAL_S
+        if is_running:
+            if now > self._started_at + LONGEST_S:
+                self.close()
+            return
+        with suppress(OSError):  # no process left: next minute
+            self._pid = fork(self._body(), closing=tuple(self.inherited()))
+            self._started_at = now
+
+    def close(self) -> None:
+        """Kill a sweep that runs; whatever it was about to do, the next one does."""
+        if self._pid is None:
+            return
+        with suppress(OSError):
+            os.kill(self._pid, signal.SIGKILL)
+            os.waitpid(self._pid, 0)
+        self._pid = None
+
+    def _body(self) -> Callable[[], None]:
+        parent = os.getpid()
+
+        def body() -> None:
+            die_with(parent)
+            self.sweep()
+
+        return body
+
+    def _is_running(self) -> bool:
+        if self._pid is None:
+            return False
+        with suppress(ChildProcessError):
+            if os.waitpid(self._pid, os.WNOHANG) == (0, 0):
+                return True
+        self._pid = None
+        return False

@@ -1,0 +1,420 @@
+"""The loop of a worker: one thread, one selector, a process per job.
+
+One thread because it forks: a lock that another thread held at the moment of the fork would stay held in the
+child for ever. It knows the stores by their ports alone and serves every deployment.
+"""
+
+import random
+import selectors
+import time
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+
+from musproj.application.execution import classify
+from musproj.composition import MusProj
+from musproj.domain.job import FailureKind
+from musproj.domain.ledger import Failure, Granted, Worker
+from musproj.errors import MusProjError
+from musproj.ports.changes import ChangeFeed
+from musproj.ports.jobs import LiveWorker
+from musproj.worker.attendance import Attendance
+from musproj.worker.child import Assignment
+from musproj.worker.events import Teller
+from musproj.worker.guard import Guard
+from musproj.worker.identity import Identity
+from musproj.worker.inline import run_inline
+from musproj.worker.launch import Launcher, execution_of, launcher_for
+from musproj.worker.maintenance import Maintenance
+from musproj.worker.needs import needs_of
+from musproj.worker.options import WorkerOptions
+from musproj.worker.outage import Outage
+from musproj.worker.process import ChildProcess, Exit
+from musproj.worker.run import Run, Why
+from musproj.worker.settlement import Settlement, Settler
+from musproj.worker.signals import StopSignals
+from musproj.worker.strays import Strays
+from musproj.worker.switchboard import Switchboard
+from musproj.worker.workdirs import TEMPORARY, Workdirs
+
+WATCH_S = 1.0
+"""Between two looks at memory, time limits and progress."""
+FLAGS_S = 0.25
+"""Between two looks whether a running job is to be cancelled."""
+RETRY_S = 2.0
+"""Between two beats, and two tries to settle, while a store is away."""
+LEASE_SHARE = 3
+"""Beats per lease."""
+TICK_SHARES = (0.4, 14.5 / 30)
+"""Between two ticks, in leases: 12 to 14.5 s, so that lease and tick together stay within 45 s."""
+TICK_S = (12.0, 14.5)
+BUSY_S = 60.0
+"""How long after a job the feed is asked as often as it likes."""
+CALM_INTERVAL_S = 0.025
+"""Between two looks at the feed after that: 0.4 % of a core less, and 25 ms are soon enough."""
+NO_PIDFD_S = 0.05
+"""Between two looks for ended processes where the system cannot wake the selector for them."""
+BURST_PATIENCE_S = 60.0
+"""A burst waits for a job that comes due within this: the first retries of one that failed."""
+FAREWELL_S = 5.0
+"""How long a worker that stops goes on trying to hand jobs back to a store that is away."""
+
+
+class Supervisor:
+    """Runs jobs of `mp` until it is told to stop."""
+
+    def __init__(
+        self,
+        mp: MusProj,
+        options: WorkerOptions,
+        identity: Identity,
+        tell: Teller,
+        *,
+        claim: Callable[[Worker], Granted | None],
+    ) -> None:
+        """Take jobs by `claim`; nothing is started yet."""
+        self._mp = mp
+        self._options = options
+        self._identity = identity
+        self._tell = tell
+        self._claim = claim
+        self._budget_mb = options.budget_mb
+        self._outage = Outage(tell)
+        self._settle = Settler(jobs=mp.metadata.jobs, queue=mp.queue, outage=self._outage, tell=tell)
+        self._switchboard = Switchboard(jobs=mp.metadata.jobs, settle=self._settle, outage=self._outage, tell=tell)
+        self._attendance = Attendance(jobs=mp.metadata.jobs, outage=self._outage, tell=tell)
+        self._workdirs = Workdirs()
+        self._runs: list[Run] = []
+        self._started = 0
+        self._is_hungry = True
+        self._run_at: float | None = None
+        self._busy_until = 0.0
+        self._draining_until: float | None = None
+        self._signals_seen = 0
+        self._last_end_at = 0.0
+        self._due = dict.fromkeys(("beat", "watch", "flags", "tick", "settle"), 0.0)
+        self._guard: Guard | None = None
+
+    def run(self) -> None:
+        """Work until a signal, or, in a burst, until nothing is left; blocks."""
+        with ExitStack() as stack:
+            self._open(stack)
+            self._tell("worker_started", f"Worker {self._identity.worker_id} runs {self._options.slots} jobs at once.")
+            while not self._is_finished():
+                self._wait()
+                self._step()
+        self._tell("worker_stopped", "The worker has stopped.")
+
+    # ── start and end ──
+
+    def _open(self, stack: ExitStack) -> None:
+        self._signals = stack.enter_context(StopSignals())
+        self._selector = stack.enter_context(selectors.DefaultSelector())
+        self._selector.register(self._signals, selectors.EVENT_READ, self._signals.drain)
+        self._strays = stack.enter_context(Strays(self._workdirs.root))
+        if self._options.isolation == "process":
+            self._guard = Guard()
+            stack.callback(self._guard.close)
+        self._identity.preload()
+        self._launch: Launcher = launcher_for(self._mp, self._options.start_method, self._descriptors)
+        self._work_feed = self._listen(stack, self._mp.queue.listen(), None)
+        self._job_feed = self._listen(stack, self._mp.metadata.jobs.listen(), self._see_change)
+        self._maintenance = Maintenance(sweep=self._mp.uploads.sweep, inherited=self._descriptors)
+        stack.callback(self._maintenance.close)
+        stack.callback(self._leave)
+        with self._outage.tolerated():
+            self._workdirs.sweep(self._mp.metadata.jobs.find)
+
+    def _listen(self, stack: ExitStack, feed: ChangeFeed, heed: Callable[[], None] | None) -> ChangeFeed:
+        stack.callback(feed.close)
+        descriptor = feed.fileno()
+        if descriptor is not None:
+            self._selector.register(descriptor, selectors.EVENT_READ, heed)
+        return feed
+
+    def _see_change(self) -> None:
+        if self._runs:
+            self._due["flags"] = 0.0
+        else:
+            self._job_feed.poll()
+
+    def _leave(self) -> None:
+        """Leave no process behind, whatever ended the loop."""
+        for run in list(self._runs):
+            run.stop(Why.DRAINED)
+            self._bury(run)
+        self._settle.settle()
+        with self._outage.tolerated():
+            self._mp.metadata.jobs.withdraw(self._identity.worker_id)
+
+    def _descriptors(self) -> list[int]:
+        """Return what a forked child must close: what would keep others from seeing an end."""
+        found = [self._selector.fileno(), *self._signals.descriptors]
+        if self._guard is not None:
+            found.append(self._guard.descriptor)
+        for run in self._runs:
+            if run.process is not None:
+                found += [d for d in (run.process.line.fileno(), run.process.pidfd) if d is not None]
+        return found
+
+    def _is_finished(self) -> bool:
+        if self._runs:
+            return False
+        if self._draining_until is not None:
+            return self._settle.is_done or time.monotonic() > self._last_end_at + FAREWELL_S
+        if not self._settle.is_done:
+            return False
+        is_spent = self._options.max_jobs is not None and self._started >= self._options.max_jobs
+        return is_spent or (self._options.burst and self._is_idle())
+
+    def _is_idle(self) -> bool:
+        """Tell whether a burst is over: nothing waits, but for a time that is further away than a retry's."""
+        is_waiting = self._run_at is not None and self._run_at < time.monotonic() + BURST_PATIENCE_S
+        return not self._is_hungry and not self._outage.is_on and not is_waiting
+
+    # ── the loop ──
+
+    def _wait(self) -> None:
+        """Sleep until something happens or is due; take what the selector brings."""
+        for key, _ in self._selector.select(self._timeout()):
+            if key.data is not None:
+                key.data()
+
+    def _timeout(self) -> float:
+        now = time.monotonic()
+        due = [self._due["tick"], self._maintenance.due_at]
+        if self._runs:
+            due += [self._due["beat"], self._due["watch"], self._due["flags"]]
+            due += [at for run in self._runs if (at := run.next_step_at) is not None]
+        if any(run.process is not None and run.process.pidfd is None for run in self._runs):
+            due.append(now + NO_PIDFD_S)
+        if not self._settle.is_done:
+            due.append(self._due["settle"])
+        if self._draining_until is not None:
+            due.append(self._draining_until)
+        elif self._has_room():
+            due.append(now + self._interval(now) if not self._is_hungry else self._outage.retry_at)
+            due += [self._run_at] if self._run_at is not None else []
+        return max(0.0, min(due) - now)
+
+    def _interval(self, now: float) -> float:
+        interval = self._work_feed.interval
+        return interval if now < self._busy_until else max(interval, CALM_INTERVAL_S)
+
+    def _step(self) -> None:
+        now = time.monotonic()
+        self._heed_signals(now)
+        if self._runs:
+            self._look_for_ends()
+            self._keep_alive()
+        if not self._settle.is_done and self._is_due("settle", now, RETRY_S):
+            self._settle.settle()
+        if now >= self._due["tick"]:
+            self._due["tick"] = now + self._tick_interval()
+            self._tick()
+        self._maintenance.step(now)
+        self._look_for_work(now)
+
+    def _keep_alive(self) -> None:
+        """Do what running jobs need."""
+        now = time.monotonic()
+        lease = self._mp.rules.lease.total_seconds() / LEASE_SHARE
+        if self._is_due("beat", now, min(RETRY_S, lease) if self._outage.is_on else lease):
+            self._attendance.beat(self._runs)
+        if self._is_due("watch", now, WATCH_S):
+            for run in self._runs:
+                run.watch(now)
+            self._attendance.beat([run for run in self._runs if run.has_news])
+        if self._is_due("flags", now, FLAGS_S):
+            self._attendance.look_for_cancels(self._runs, self._job_feed)
+        for run in self._runs:
+            run.step(now)
+
+    def _is_due(self, name: str, now: float, interval: float) -> bool:
+        if now < self._due[name]:
+            return False
+        self._due[name] = now + interval
+        return True
+
+    def _tick_interval(self) -> float:
+        lease = self._mp.rules.lease.total_seconds()
+        low, high = (min(share * lease, most) for share, most in zip(TICK_SHARES, TICK_S, strict=True))
+        return random.uniform(low, high)  # noqa: S311 - spread, no secret
+
+    def _tick(self) -> None:
+        if time.monotonic() < self._outage.retry_at:
+            return
+        with self._outage.tolerated():
+            self._mp.metadata.jobs.announce(self._live_worker())
+            tick = self._mp.metadata.jobs.tick()
+            if tick.requeued:
+                self._tell("lease_expired", f"{tick.requeued} jobs of lost workers wait again.", count=tick.requeued)
+            self._is_hungry = True
+
+    def _live_worker(self) -> LiveWorker:
+        me = self._identity
+        return LiveWorker(
+            worker_id=me.worker_id,
+            host=me.host,
+            pid=me.pid,
+            types=me.types,
+            abilities=me.abilities,
+            concurrency=self._options.slots,
+            seen_at=self._mp.clock.now(),
+        )
+
+    # ── stopping ──
+
+    def _heed_signals(self, now: float) -> None:
+        if self._draining_until is not None and now >= self._draining_until:
+            self._stop_all()
+        if self._signals.count == self._signals_seen:
+            return
+        if self._signals_seen == 0:
+            seconds = self._options.drain_s
+            self._draining_until = now + seconds
+            self._tell("worker_draining", f"{len(self._runs)} running jobs have {seconds:.0f} s.", seconds=seconds)
+            for run in [run for run in self._runs if not run.is_started]:
+                run.stop(Why.DRAINED)
+                self._bury(run)
+        if self._signals.count > 1:
+            self._stop_all()
+        self._signals_seen = self._signals.count
+
+    def _stop_all(self) -> None:
+        for run in self._runs:
+            if not run.is_over:
+                run.stop(Why.DRAINED)
+
+    # ── taking jobs ──
+
+    def _look_for_work(self, now: float) -> None:
+        if self._work_feed.poll() or (self._run_at is not None and now >= self._run_at):
+            self._is_hungry = True
+        for run in [run for run in self._runs if not run.is_started]:
+            self._start_if_room(run)
+        while self._is_hungry and self._has_room() and time.monotonic() >= self._outage.retry_at:
+            with self._outage.tolerated(proves=False):
+                self._take_one()
+
+    def _has_room(self) -> bool:
+        is_spent = self._options.max_jobs is not None and self._started >= self._options.max_jobs
+        is_held_up = any(not run.is_started for run in self._runs)
+        return (
+            self._draining_until is None and not is_spent and not is_held_up and len(self._runs) < self._options.slots
+        )
+
+    def _take_one(self) -> None:
+        granted = self._claim(self._identity.able(self._free_mb()))
+        if granted is None:
+            run_at = self._mp.queue.next_run_at()
+            self._is_hungry = False
+            self._run_at = None
+            if run_at is not None:
+                self._run_at = time.monotonic() + max(0.0, (run_at - self._mp.clock.now()).total_seconds())
+            return
+        self._started += 1
+        self._busy_until = time.monotonic() + BUSY_S
+        self._admit(granted)
+
+    def _admit(self, granted: Granted) -> None:
+        job, token = granted.job, granted.token
+        try:
+            spec = self._mp.catalog.get(job.type).spec
+            needs = needs_of(job, spec, self._mp.metadata.assets, self._budget_mb)
+        except MusProjError as exc:
+            self._settle(Settlement(job=job, token=token, failure=classify(exc, job)))
+            return
+        run = Run(job=job, token=token, needs=needs)
+        self._runs.append(run)
+        self._start_if_room(run)
+
+    def _free_mb(self) -> int:
+        return self._budget_mb - sum(run.needs.memory_mb for run in self._runs if run.is_started)
+
+    def _start_if_room(self, run: Run) -> None:
+        """Start the run; one that alone wants more than there is starts when nothing else runs."""
+        is_alone = not any(other.is_started for other in self._runs)
+        if run.needs.memory_mb > self._free_mb() and not is_alone:
+            return
+        self._tell("job_begun", f"Attempt {run.job.attempts} begins.", run.job)
+        if self._options.isolation == "inline":
+            self._run_inline(run)
+        else:
+            self._start(run)
+
+    def _start(self, run: Run) -> None:
+        try:
+            workdir = self._workdirs.make(run.job.job_id, run.token)
+            process = self._launch(
+                Assignment(
+                    job=run.job,
+                    token=run.token,
+                    versions=run.needs.versions,
+                    workdir=workdir,
+                    memory_limit=run.needs.limit_bytes,
+                    parent=self._identity.pid,
+                )
+            )
+        except OSError as exc:
+            text = f"The worker's host cannot start a process: {exc.strerror}."
+            run.failure = Failure(kind=FailureKind.BACKEND, code="backend_unavailable", message=text)
+            self._bury(run)
+            return
+        run.begin(process)
+        if self._guard is not None:
+            self._guard.add(process.pid, workdir / TEMPORARY)
+        self._selector.register(process.line, selectors.EVENT_READ, lambda: self._hear(run))
+        if process.pidfd is not None:
+            self._selector.register(process.pidfd, selectors.EVENT_READ, None)
+
+    def _run_inline(self, run: Run) -> None:
+        run.begin(None)
+        workdir = self._workdirs.make(run.job.job_id, run.token)
+        answer = run_inline(run, execution_of(self._mp), workdir, self._attend_inline)
+        if answer is not None:
+            self._switchboard.ended(run, answer)
+        self._bury(run)
+
+    def _attend_inline(self) -> None:
+        self._heed_signals(time.monotonic())
+        self._keep_alive()
+
+    # ── what processes say, and how they end ──
+
+    def _hear(self, run: Run) -> None:
+        if run.process is not None and not self._switchboard.hear(run):
+            self._selector.unregister(run.process.line)
+
+    def _look_for_ends(self) -> None:
+        for run in list(self._runs):
+            has_ended = run.process.has_ended() if run.process is not None else run.why is not None
+            if has_ended:
+                self._bury(run)
+
+    def _bury(self, run: Run) -> None:
+        """Take the run off the worker: free what it held, settle what it left open."""
+        ended = None
+        if run.process is not None:
+            self._switchboard.hear(run)  # what it said last
+            ended = self._reap(run.process)
+        self._runs.remove(run)
+        self._strays.clear(self._own_processes())
+        self._workdirs.remove(run.job.job_id, run.token)
+        self._is_hungry = True
+        self._last_end_at = time.monotonic()
+        if not run.is_over:
+            self._settle(Settlement(job=run.job, token=run.token, failure=run.failure_of(ended)))
+
+    def _own_processes(self) -> set[int]:
+        found = [run.process.pid for run in self._runs if run.process is not None]
+        others = (self._maintenance.pid, self._guard.pid if self._guard is not None else None)
+        return {*found, *(pid for pid in others if pid is not None)}
+
+    def _reap(self, process: ChildProcess) -> Exit:
+        for descriptor in (process.line, process.pidfd):
+            if descriptor is not None:
+                with suppress(KeyError):  # its line was closed before
+                    self._selector.unregister(descriptor)
+        if self._guard is not None:
+            self._guard.remove(process.pid)
+        return process.reap()

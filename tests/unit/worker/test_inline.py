@@ -1,0 +1,190 @@
+"""A worker in this very process, over stores that only this process can see."""
+
+import os
+import signal
+
+import attrs
+import pytest
+
+from musproj.composition import MusProj
+from musproj.domain.ids import DEFAULT_OWNER
+from musproj.domain.job import JobStatus
+from musproj.errors import BackendUnavailableError
+from musproj.ports.jobs import JobFilter
+from musproj.ports.processor import Outcome, ProcessorSpec
+from musproj.settings import Settings
+from musproj.testing.trouble import PROCESSORS, Trouble, TroubleParams, work
+from musproj.testing.workers import add_asset, job_now, probing_here, submit
+from musproj.worker import WorkerOptions
+from musproj.worker import work as run_worker
+
+
+@attrs.define
+class Script:
+    """What the scripted processor does, given from outside."""
+
+    steps: list = attrs.field(factory=list)
+    seen: list = attrs.field(factory=list)
+
+    def body(self, inputs, params, ctx):
+        step = self.steps.pop(0) if self.steps else lambda _ctx: None
+        step(ctx)
+        return Outcome(data={"seed": params.seed})
+
+
+@pytest.fixture
+def script():
+    return Script()
+
+
+@pytest.fixture
+def mp(tmp_path, script):
+    spec = ProcessorSpec(name="scripted", version="1", params=TroubleParams, publishes="result", memory_mb=8)
+    settings = Settings(data=tmp_path, storage="memory:", metadata="memory:", lease_s=1.0)
+    with MusProj.open(settings, processors=(*PROCESSORS, Trouble(spec, script.body))) as opened:
+        yield probing_here(opened)
+
+
+def burst(mp, **options):
+    events = []
+    run_worker(mp, WorkerOptions(burst=True, **options), events.append)
+    return [event.action for event in events]
+
+
+def test_jobs_of_every_kind_are_done(mp):
+    asset_id = add_asset(mp)
+    jobs = [submit(mp, asset_id, job_type, seed=n) for n, job_type in enumerate(("copy", "stems", "peaks", "look"))]
+
+    actions = burst(mp)
+
+    assert actions.count("job_committed") == 4
+    assert (actions[0], actions[-1]) == ("worker_started", "worker_stopped")
+    assert {job_now(mp, job).status for job in jobs} == {JobStatus.SUCCEEDED}
+
+
+def test_a_worker_is_seen_while_it_lives_and_not_after(mp, script):
+    seen = []
+    script.steps.append(lambda _ctx: seen.extend(mp.metadata.jobs.workers()))
+    submit(mp, add_asset(mp), "scripted")
+
+    burst(mp)
+
+    (worker,) = seen
+    assert (worker.pid, worker.concurrency) == (os.getpid(), 1)
+    assert {"copy", "scripted"} <= worker.types
+    assert mp.metadata.jobs.workers() == []
+
+
+def test_a_long_job_keeps_its_lease_and_shows_its_progress(mp, script):
+    seen = []
+
+    def take_long(ctx):
+        work(1.5, ctx)  # longer than the lease
+        seen.append(mp.metadata.jobs.tick())
+        seen.append(mp.metadata.jobs.list(DEFAULT_OWNER, JobFilter(), limit=1).items[0].progress)
+
+    script.steps.append(take_long)
+    job = submit(mp, add_asset(mp), "scripted")
+
+    actions = burst(mp)
+
+    assert seen[0].requeued == 0
+    assert 30 <= seen[1] <= 99
+    assert actions.count("job_progress") >= 3
+    assert job_now(mp, job).attempts == 1
+
+
+def test_a_cancel_is_heard_at_the_next_look(mp, script):
+    def cancel_myself(ctx):
+        mp.jobs.cancel(DEFAULT_OWNER, job.job_id)
+        work(10, ctx)
+
+    script.steps.append(cancel_myself)
+    job = submit(mp, add_asset(mp), "scripted")
+
+    assert "job_cancelled" in burst(mp)
+    assert job_now(mp, job).status is JobStatus.CANCELLED
+
+
+def test_a_job_taken_over_by_another_run_is_dropped(mp, script):
+    def lose(ctx):
+        state = mp.metadata.backend
+        running = state.jobs[job.job_id]
+        state.jobs[job.job_id] = attrs.evolve(running, token="another")
+        work(10, ctx)
+
+    script.steps.append(lose)
+    job = submit(mp, add_asset(mp), "scripted")
+
+    assert "job_fenced" in burst(mp, max_jobs=1)
+    assert job_now(mp, job).status is JobStatus.RUNNING
+
+
+@pytest.mark.parametrize(("signals", "status"), [(1, JobStatus.SUCCEEDED), (2, JobStatus.QUEUED)])
+def test_one_signal_lets_the_job_finish_and_two_hand_it_back(mp, script, signals, status):
+    def ask_to_stop(ctx):
+        for _ in range(signals):
+            os.kill(os.getpid(), signal.SIGTERM)
+            ctx.check()
+        work(0.1, ctx)
+
+    script.steps.append(ask_to_stop)
+    asset_id = add_asset(mp)
+    job, other = submit(mp, asset_id, "scripted"), submit(mp, asset_id, "scripted", seed=1)
+
+    actions = burst(mp)
+
+    assert "worker_draining" in actions
+    assert job_now(mp, job).status is status
+    assert job_now(mp, job).attempts == 1
+    assert job_now(mp, other).status is JobStatus.QUEUED
+
+
+def test_a_failure_is_explained_and_the_next_job_runs(mp, script):
+    def fail(_ctx):
+        raise ValueError("no good")
+
+    script.steps += [fail, lambda _ctx: None]
+    asset_id = add_asset(mp)
+    bad, good = submit(mp, asset_id, "scripted"), submit(mp, asset_id, "scripted", seed=1)
+
+    burst(mp, max_jobs=2)
+
+    assert job_now(mp, bad).error.message == "ValueError: no good"
+    assert job_now(mp, good).status is JobStatus.SUCCEEDED
+
+
+def test_max_jobs_ends_a_worker_that_is_no_burst(mp):
+    asset_id = add_asset(mp)
+    jobs = [submit(mp, asset_id, "look", seed=n) for n in range(3)]
+
+    run_worker(mp, WorkerOptions(max_jobs=2))
+
+    assert [job_now(mp, job).status for job in jobs].count(JobStatus.SUCCEEDED) == 2
+
+
+def test_a_burst_waits_for_a_job_that_comes_due_soon(mp, script):
+    def fail(_ctx):
+        raise BackendUnavailableError("away")  # free, and due again after the backoff
+
+    script.steps.append(fail)
+    job = submit(mp, add_asset(mp), "scripted")
+    mp.metadata.jobs._rules = attrs.evolve(mp.rules, backoff_base=mp.rules.lease / 10)
+
+    burst(mp)
+
+    assert (job_now(mp, job).status, job_now(mp, job).attempts) == (JobStatus.SUCCEEDED, 1)
+
+
+def test_a_job_whose_input_was_purged_fails_and_is_not_tried_again(mp):
+    from datetime import timedelta
+
+    asset_id = add_asset(mp)
+    job = submit(mp, asset_id, "look")
+    state = mp.metadata.backend
+    del state.versions[asset_id][1]
+
+    burst(mp)
+
+    assert job_now(mp, job).error.code == "version_not_found"
+    assert job_now(mp, job).finished_at - job.created_at < timedelta(seconds=5)
