@@ -1,0 +1,1 @@
+"""The HTTP API; importing this loads neither Starlette nor msgspec, its modules do."""
