@@ -66,6 +66,7 @@ class MusProj:
         *,
         processors: Sequence[Processor] = (),
         clock: Clock | None = None,
+        rules: Rules | None = None,
         flags: Mapping[str, object] | None = None,
     ) -> Self:
         """Open the stores that `settings` (default: environment and `musproj.toml`) name.
@@ -74,6 +75,7 @@ class MusProj:
             settings: Where everything is.
             processors: Processors of the embedding program, beside the installed ones.
             clock: The source of wall time.
+            rules: The laws' numbers, where they are not to come from the settings.
             flags: Settings that override every other source, where `settings` is not given.
 
         Raises:
@@ -83,17 +85,16 @@ class MusProj:
         settings = settings or Settings.load(flags)
         clock = clock or SystemClock()
         with ExitStack() as stack:
-            context = _plugin_context(settings, clock)
+            context = _plugin_context(settings, clock, rules)
             opened = _open_storage(settings.storage_url, context)
             stack.callback(opened.storage.close)
             metadata = _open_metadata(settings.metadata_url, context)
             stack.callback(metadata.close)
             queue = _open_queue(settings.queue_url, context, metadata)
             stack.callback(queue.close)
-            probe: AudioProbe = load("musproj.probe", PROBE)(max_duration_s=settings.max_duration_s)
+            probe = open_probe(settings)
             stack.callback(probe.close)
-            named = [load(PROCESSORS, target) for target in settings.processors]
-            catalog = ProcessorCatalog(extra=(*processors, *named))
+            catalog = open_catalog(settings, processors)
             return cls(
                 settings=settings,
                 clock=clock,
@@ -123,10 +124,26 @@ class MusProj:
         self.close()
 
 
-def _plugin_context(settings: Settings, clock: Clock) -> PluginContext:
+def open_probe(settings: Settings) -> AudioProbe:
+    """Return what looks at audio files; the caller closes it."""
+    probe: AudioProbe = load("musproj.probe", PROBE)(max_duration_s=settings.max_duration_s)
+    return probe
+
+
+def open_catalog(settings: Settings, processors: Sequence[Processor] = ()) -> ProcessorCatalog:
+    """Return the processors: those given, those that the settings name, and the installed ones.
+
+    Raises:
+        UnknownPluginError: the settings name one that is not there.
+    """
+    named = [load(PROCESSORS, target) for target in settings.processors]
+    return ProcessorCatalog(extra=(*processors, *named))
+
+
+def _plugin_context(settings: Settings, clock: Clock, rules: Rules | None) -> PluginContext:
     return PluginContext(
         clock=clock,
-        rules=Rules(lease=settings.lease, owner_concurrency=settings.owner_concurrency),
+        rules=rules or Rules(lease=settings.lease, owner_concurrency=settings.owner_concurrency),
         queue_name=settings.queue_name,
         data=settings.data,
         base_url=settings.base_url,

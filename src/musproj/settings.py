@@ -6,8 +6,9 @@ Flags override the environment, the environment overrides `./musproj.toml`, that
 
 import difflib
 import os
+import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Self
@@ -27,6 +28,13 @@ ALIASES: Mapping[str, tuple[str, ...]] = {"port": ("PORT",), "redis_url": ("REDI
 """Names found on hosting platforms, read where ours is absent."""
 
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+"""Read by numeric libraries when they are imported."""
+
+
+_PASSWORD = re.compile(r"(://[^/@]*:)[^/@]+(?=@)")
+"""In the user information of a URL (RFC 3986, 3.2.1)."""
 
 
 def _setting(
@@ -149,9 +157,71 @@ def collect(flags: Mapping[str, object], environ: Mapping[str, str]) -> dict[str
     return found
 
 
+@attrs.frozen(kw_only=True)
+class Origin:
+    """One setting: its value, and the source that gave it."""
+
+    name: str
+    value: object = attrs.field(repr=False)
+    source: str
+    """`default`, a file, an environment variable or a flag."""
+    is_secret: bool
+
+    @property
+    def shown(self) -> str:
+        """The value as people write it; of a secret only whether there is one."""
+        if self.is_secret:
+            return "***" if self.value else ""
+        if isinstance(self.value, tuple):
+            return ",".join(map(str, self.value))
+        return "" if self.value is None else without_password(str(self.value))
+
+
+def origins(flags: Mapping[str, object] | None = None, environ: Mapping[str, str] | None = None) -> list[Origin]:
+    """Return every setting with its source, in the order of the class.
+
+    Raises:
+        ConfigurationError: as `Settings.load`.
+    """
+    environ = os.environ if environ is None else environ
+    settings = Settings.load(flags, environ)
+    found = collect(flags or {}, environ)
+    return [
+        Origin(
+            name=field.name,
+            value=getattr(settings, field.name),
+            source=found[field.name][1] if field.name in found else "default",
+            is_secret=field.metadata["secret"],
+        )
+        for field in attrs.fields(Settings)
+    ]
+
+
+def without_password(text: str) -> str:
+    """Return a setting's text with the password of a URL in it masked."""
+    return _PASSWORD.sub(r"\1***", text)
+
+
 def env_name(name: str) -> str:
     """Return the environment variable of a setting."""
     return PREFIX + name.upper()
+
+
+def use_one_thread(environ: MutableMapping[str, str] | None = None) -> None:
+    """Let numeric libraries that are imported from now on use one thread, unless the user said otherwise."""
+    environ = os.environ if environ is None else environ
+    for name in THREADS:
+        environ.setdefault(name, "1")
+
+
+def confine(temporary: Path, environ: MutableMapping[str, str] | None = None) -> None:
+    """Take what opens the stores out of this process's environment, and point programs it starts at `temporary`."""
+    environ = os.environ if environ is None else environ
+    aliases = {alias for names in ALIASES.values() for alias in names}
+    for name in list(environ):
+        if name.startswith((PREFIX, "AWS_")) or name in aliases:
+            del environ[name]
+    environ["TMPDIR"] = str(temporary)
 
 
 def _from_file(path: Path) -> dict[str, Any]:

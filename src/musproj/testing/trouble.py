@@ -175,6 +175,10 @@ def _silent(_inputs: Mapping[str, InputFile], _params: TroubleParams, ctx: Conte
     return Outcome(files={"void": path})
 
 
+def _memory_mb(info: AudioInfo) -> int:
+    return 1_000 * (info.channels or 1)
+
+
 def _make(
     name: str,
     body: Body,
@@ -237,6 +241,6 @@ PROCESSORS = (
     _make("forger", _forger, "forged"),
     _make("silent", _silent, "void"),
     _make("bulky", _copy, "copied", memory_mb=1_000),
-    _make("bulky-input", _copy, "copied", memory_mb=lambda info: 1_000 * (info.channels or 1)),
+    _make("bulky-input", _copy, "copied", memory_mb=_memory_mb),
 )
 """All of them, by the names under which jobs ask for them."""

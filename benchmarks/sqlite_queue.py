@@ -1,6 +1,6 @@
 """The embedded queue beside bare SQLite: put, claim + run + acknowledge, latency, several processes.
 
-Usage: python benchmarks/queue.py [FOLDER] [JOBS]      FOLDER is on the disk to measure; a temporary one by default
+Usage: python benchmarks/sqlite_queue.py [FOLDER] [JOBS]      FOLDER is on the disk to measure; a temporary one by default
 
 Bare SQLite is the floor: the same two durable transactions per job on one small table, and nothing else. Both are
 measured in turn in each round, because a disk's fsync is never the same twice; trust the ratios.

@@ -1,0 +1,66 @@
+"""`musproj serve`: the API and a worker in one command."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from musproj.cli.call import Call, command, examples, new_app
+from musproj.cli.output import Fields
+
+if TYPE_CHECKING:
+    from musproj import Settings
+    from musproj.cli.companion import Companion
+
+app = new_app()
+
+Concurrency = Annotated[
+    int | None, typer.Option(min=1, metavar="N", help="Jobs the worker runs at once; default: one per core.")
+]
+
+
+@app.command("serve", epilog=examples("musproj serve --port 8700", "musproj serve --no-worker"))
+@command
+def serve(
+    call: Call,
+    host: Annotated[
+        str | None, typer.Option(metavar="HOST", help="Address to bind; another than loopback needs MUSPROJ_API_KEY.")
+    ] = None,
+    port: Annotated[int | None, typer.Option(metavar="PORT", help="Port to bind; 0 takes a free one.")] = None,
+    no_worker: Annotated[bool, typer.Option("--no-worker", help="The API alone.")] = False,
+    concurrency: Concurrency = None,
+) -> None:
+    """Serve the HTTP API and run a worker process beside it.
+
+    SIGTERM or Ctrl-C drains both; a second one ends at once. A worker that dies is started again.
+    """
+    from musproj import MusProj
+    from musproj.cli import addresses
+    from musproj.registry import require
+
+    for module in ("starlette", "msgspec", "uvicorn"):
+        require(module, "server")
+    from musproj.cli.api import Api
+    from musproj.cli.companion import Companion
+
+    settings = call.settings(host=host, port=port, concurrency=concurrency)
+    addresses.refuse_open_door(settings)
+    with addresses.listen(settings) as listener:
+        settings = addresses.reachable(settings, listener.getsockname()[1])
+        companion = None if no_worker else Companion(_worker_flags(call, settings))
+        with MusProj.open(settings) as mp:
+            api = Api(mp, listener, companion)
+            api.run(on_start=lambda: _print(call, settings, companion))
+
+
+def _worker_flags(call: Call, settings: "Settings") -> list[str]:
+    flags = ["--data", str(settings.data)]
+    if settings.concurrency is not None:
+        flags += ["--concurrency", str(settings.concurrency)]
+    return [*flags, *["-v"] * min(call.verbose, 2)]
+
+
+def _print(call: Call, settings: "Settings", companion: "Companion | None") -> None:
+    facts = {"api": settings.base_url, "docs": f"{settings.base_url}/docs", "data": str(settings.data)}
+    if companion is not None:
+        facts["worker"] = f"process {companion.pid}"
+    call.out.result("serve", lambda: facts, ids=[settings.base_url], shape=lambda _: Fields(list(facts.items())))
