@@ -1,9 +1,9 @@
 """What the package promises as a whole: its version, its public names, its typing marker."""
 
+import ast
 import importlib
 import pkgutil
 import re
-import types
 from importlib import metadata, resources
 from pathlib import Path
 
@@ -22,15 +22,22 @@ def test_the_version_is_the_newest_heading_of_the_changelog():
 
 
 def test_all_lists_exactly_the_public_names():
-    public = {
-        name
-        for name, value in vars(musproj).items()
-        if not name.startswith("_") and not isinstance(value, types.ModuleType)
-    }
+    tree = ast.parse(Path(musproj.__file__).read_text(encoding="utf-8"))
+    imported = {
+        f"{node.module}.{alias.name}" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for alias in node.names
+    } - {"musproj._version.__version__"}
 
     assert len(musproj.__all__) == len(set(musproj.__all__))
-    assert public == set(musproj.__all__) - {"__version__"}
-    assert hasattr(musproj, "__version__")
+    assert {f"{home}.{name}" for name, home in musproj._HOMES.items()} == imported
+    assert set(musproj._HOMES) == set(musproj.__all__) - {"__version__"}
+
+
+@pytest.mark.parametrize("name", musproj.__all__)
+def test_every_public_name_is_there_and_documented(name):
+    found = getattr(musproj, name)
+
+    assert found is getattr(musproj, name)
+    assert not isinstance(found, type) or found.__doc__
 
 
 def test_the_package_says_that_it_is_typed():
