@@ -14,7 +14,7 @@ from musproj.cli.submit import Params
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from musproj import AudioInfo, Settings
+    from musproj import AudioInfo, Processor, Settings
     from musproj.application.oneoff import OneOff, OneOffResult, WrittenFile
 
 app = new_app()
@@ -29,7 +29,7 @@ app = new_app()
 @command
 def run(
     call: Call,
-    kind: Annotated[str, typer.Argument(metavar="TYPE", help="Name of a processor: `musproj processors`.")],
+    kind: Annotated[str, typer.Argument(metavar="TYPE", help="Name of a processor (`musproj processors`), or `package.module:object`.")],
     source: Annotated[Path, typer.Argument(metavar="IN", help="An audio file.")],
     output: Annotated[
         Path | None,
@@ -46,7 +46,10 @@ def run(
     from musproj.cli.terminal import progress
 
     files = _inputs(source, inputs or ())
-    with _machine(call.settings()) as machine, progress(kind, wanted=call.wants_progress) as report:
+    settings = call.settings()
+    given = _given(kind)
+    kind = given[0].spec.name if given else kind
+    with _machine(settings, given) as machine, progress(kind, wanted=call.wants_progress) as report:
         values = params.typed_pairs(machine.catalog.get(kind).spec.params, param or ())
         result = machine.run(
             kind,
@@ -64,13 +67,20 @@ def run(
     )
 
 
+def _given(kind: str) -> "tuple[Processor, ...]":
+    """Return the processor that a dotted path names: whoever types a command may import what he likes."""
+    from musproj.registry import PROCESSORS, load
+
+    return (load(PROCESSORS, kind),) if ":" in kind else ()
+
+
 @contextmanager
-def _machine(settings: "Settings") -> Iterator["OneOff"]:
+def _machine(settings: "Settings", given: "tuple[Processor, ...]") -> Iterator["OneOff"]:
     from musproj.application.oneoff import OneOff
     from musproj.composition import open_catalog, open_probe
 
     with closing(open_probe(settings)) as probe:
-        yield OneOff(catalog=open_catalog(settings), probe=probe)
+        yield OneOff(catalog=open_catalog(settings, given), probe=probe)
 
 
 def _inputs(source: Path, further: "Sequence[str]") -> dict[str, Path]:
