@@ -8,8 +8,10 @@ microseconds per request. Compare the figures of one run: the last column is req
 
 import argparse
 import asyncio
+import http.client
 import json
 import os
+import socket
 import subprocess
 import sys
 import tempfile
@@ -44,7 +46,7 @@ class NoParams:
 class Nop(Processor):
     spec = ProcessorSpec(name="nop", version="1", params=NoParams, publishes="result")
 
-    def run(self, inputs: Mapping[str, InputFile], params: NoParams, ctx: Context) -> Outcome:
+    def run(self, _inputs: Mapping[str, InputFile], _params: NoParams, _ctx: Context) -> Outcome:
         return Outcome()
 
 
@@ -98,7 +100,7 @@ class Connection(asyncio.Protocol):
         else:
             self._transport.close()
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, _exc: Exception | None) -> None:
         if not self._done.done():
             self._done.set_result(None)
 
@@ -162,7 +164,7 @@ def seeded(mp: MusProj, folder: Path) -> tuple[str, str]:
     return asset.asset_id, mp.jobs.submit(DEFAULT_OWNER, spec).job.job_id
 
 
-async def bare(scope: dict[str, object], receive: object, send: object) -> None:
+async def bare(_scope: object, _receive: object, send: object) -> None:
     await send(  # type: ignore[operator]  # ASGI
         {
             "type": "http.response.start",
@@ -184,7 +186,7 @@ def serve_here(what: str, folder: Path, port: int) -> None:
 
 @contextmanager
 def server(what: str, folder: Path, port: int) -> Iterator[int]:
-    process = subprocess.Popen([sys.executable, __file__, "--serve", what, str(folder), str(port)])
+    process = subprocess.Popen([sys.executable, __file__, "--serve", what, str(folder), str(port)])  # noqa: S603 - us
     try:
         wait_until_up(port)
         yield process.pid
@@ -207,15 +209,11 @@ def wait_until_up(port: int) -> None:
 
 def pin(core: int) -> None:
     """Keep to one core where there are several, so that load and server do not take turns."""
-    if hasattr(os, "sched_setaffinity") and (os.cpu_count() or 1) > core + 1:
-        os.sched_setaffinity(0, {core})
-    elif hasattr(os, "sched_setaffinity") and core < (os.cpu_count() or 1):
+    if hasattr(os, "sched_setaffinity") and core < (os.cpu_count() or 1):
         os.sched_setaffinity(0, {core})
 
 
 def free_port() -> int:
-    import socket
-
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -261,7 +259,9 @@ def compare(folder: Path, connections: Sequence[int], seconds: float, only: str)
     with installation(folder, port) as mp:
         asset, job = seeded(mp, folder)
     pin(1)
-    print(f"{'route':24} {'conn':>4} {'req/s':>8} {'p50 ms':>7} {'p99 ms':>7} {'CPU µs':>7} {'status':>6} {'/ bare':>6}")
+    print(
+        f"{'route':24} {'conn':>4} {'req/s':>8} {'p50 ms':>7} {'p99 ms':>7} {'CPU µs':>7} {'status':>6} {'/ bare':>6}"
+    )
     with server("bare", folder, bare_port) as bare_pid, server("api", folder, port) as pid:
         etag = etag_of(port, f"/jobs/{job}")
         for count in connections:
@@ -274,8 +274,6 @@ def compare(folder: Path, connections: Sequence[int], seconds: float, only: str)
 
 
 def etag_of(port: int, path: str) -> str:
-    import http.client
-
     connection = http.client.HTTPConnection("127.0.0.1", port)
     connection.request("GET", path)
     return connection.getresponse().headers["etag"]

@@ -260,6 +260,30 @@ def test_a_database_locked_at_the_end_of_a_job_and_of_the_worker(installation, m
     assert ended.status is JobStatus.FAILED
 
 
+@pytest.mark.parametrize("job_type", ["copy", "raise"])
+def test_f24_stores_that_are_away_for_longer_than_a_lease_cost_nothing_but_time(installation, mp, job_type):
+    """The job ends in the middle of it, well or not; both workers live on, and nobody takes the job for lost."""
+    asset_id = add_asset(mp)
+    running = submit(mp, asset_id, job_type, seconds=0.8)
+    with installation.worker(concurrency=1) as first, installation.worker(concurrency=1) as second:
+        wait_for_status(mp, running, JobStatus.RUNNING)
+        wait_until(lambda: first.events("job_progress") + second.events("job_progress"))
+        with installation.away():
+            first.wait_for("backend_down")
+            second.wait_for("backend_down")
+            waiting = submit(mp, asset_id, seed=1)
+            time.sleep(3 * installation.lease_s)
+        wait_for_end(mp, running, waiting)
+        first.wait_for("backend_up")
+        second.wait_for("backend_up")
+        first.terminate()
+        second.terminate()
+
+    account = account_for(installation, [running, waiting])
+    assert [job.lost for job in account.jobs] == [0, 0]
+    assert [job.attempts for job in account.jobs] == [3 if job_type == "raise" else 1, 1]
+
+
 class locked:  # noqa: N801 - reads as what it does
     """Hold the write lock of a database, from another process' point of view."""
 

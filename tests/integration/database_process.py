@@ -3,6 +3,7 @@
 Each prints a line for what is done and durable, so that whoever kills it knows what must be there afterwards.
 """
 
+import ctypes
 import os
 import resource
 import sys
@@ -194,6 +195,25 @@ def fork_inside(path: str) -> None:
     database.write(split)
     mark(database, "parent")
     tell("rows", [row[0] for row in database.read(lambda c: c.execute("SELECT name FROM timer").fetchall())])
+    database.close()
+
+
+def fork_raw(path: str) -> None:
+    """Fork without Python's hooks, as a C library may: the child is refused, the parent goes on."""
+    database, *_ = stores(path)
+    mark(database, "before")
+    pid = ctypes.CDLL(None).fork()
+    if pid == 0:
+        try:
+            mark(database, "child")
+        except BackendUnavailableError as exc:
+            tell("refused", "cannot be trusted" in exc.message)
+        database.close()
+        os._exit(0)
+    assert os.waitpid(pid, 0)[1] == 0
+    mark(database, "parent")
+    tell("rows", [row[0] for row in database.read(lambda c: c.execute("SELECT name FROM timer").fetchall())])
+    tell(database.check())
     database.close()
 
 

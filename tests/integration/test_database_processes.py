@@ -19,9 +19,9 @@ from musproj.adapters.system import SystemClock
 from musproj.domain.job import JobStatus
 from musproj.domain.ledger import BeatOk, Rules
 from musproj.errors import BackendUnavailableError
+from musproj.ports.jobs import Beat
 from musproj.testing.clock import FakeClock
 from musproj.testing.ledger import Ledger
-from musproj.ports.jobs import Beat
 
 SCRIPT = Path(__file__).with_name("database_process.py")
 

@@ -5,6 +5,7 @@ import json
 import stat
 from collections.abc import Mapping
 from pathlib import Path
+from typing import cast
 
 import attrs
 
@@ -139,8 +140,8 @@ def _refuse_null(value: object, where: str) -> None:
     if value is None:
         raise OutputInvalidError(f"{where} is null; an absent fact is an absent key.")
     if isinstance(value, Mapping):
-        for key, item in value.items():
+        for key, item in cast("Mapping[object, object]", value).items():
             _refuse_null(item, f"{where}.{key}")
     elif isinstance(value, list | tuple):
-        for position, item in enumerate(value):
+        for position, item in enumerate(cast("list[object]", value)):
             _refuse_null(item, f"{where}[{position}]")

@@ -3,7 +3,7 @@
 import hashlib
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -127,7 +127,7 @@ class _Target:
             raise _taken(self.output)
 
     @contextmanager
-    def folder(self) -> Iterator[Path]:
+    def folder(self) -> Generator[Path]:
         """Yield a private folder on the target's file system, so that a rename puts files there whole."""
         with tempfile.TemporaryDirectory(prefix=".musproj-", dir=self._home) as name:
             yield Path(name)

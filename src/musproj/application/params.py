@@ -140,7 +140,7 @@ def _coerce(value: object, kind: Any) -> object:
             raise TypeError(_expected(kind, value))
         return value
     if kind is float and isinstance(value, int | float):
-        return _finite(float(value))
+        return _finite(value)
     if kind is int and isinstance(value, float) and value.is_integer():
         return int(value)
     if not isinstance(value, kind):
@@ -170,10 +170,15 @@ def _from_text(text: str, kind: Any) -> object:
 
 
 def _finite(value: float) -> float:
-    if not math.isfinite(value):
+    """Return `value` as a float; an integer of JSON may be too large for one."""
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
         msg = "must be a finite number"
         raise ValueError(msg)
-    return value
+    return number
 
 
 def _expected(kind: Any, value: object) -> str:

@@ -1,32 +1,19 @@
 """The tree of commands, and the one place where errors become messages and exit codes."""
 
+import importlib
 import io
 import os
 import sys
 import traceback
 from collections.abc import Sequence
+from typing import Annotated
 
 import typer
 from typer.exceptions import TyperException
 
-from musproj.cli import (
-    assets,
-    config,
-    demo,
-    doctor,
-    downloads,
-    gc,
-    jobs,
-    oneoff,
-    processors,
-    serve,
-    submit,
-    topics,
-    uploads,
-    work,
-)
+from musproj._version import __version__
 from musproj.cli.call import new_app
-from musproj.cli.output import print_error
+from musproj.cli.output import print_error, write
 
 INTERRUPTED = 130
 """128 + SIGINT."""
@@ -34,21 +21,53 @@ WRONG_USAGE = 2
 CLOSED_PIPE = 141
 """128 + SIGPIPE: what a shell shows for a program that this signal ended."""
 
+COMMANDS = {
+    "demo": "demo",
+    "serve": "serve",
+    "work": "work",
+    "upload": "uploads",
+    "download": "downloads",
+    "submit": "submit",
+    "run": "oneoff",
+    "assets": "assets",
+    "jobs": "jobs",
+    "processors": "processors",
+    "doctor": "doctor",
+    "gc": "gc",
+    "config": "config",
+    "help": "topics",
+    "version": "topics",
+}
+"""Command → the module of this package that has it, in the order of the help."""
+GROUPS = frozenset({"assets", "jobs", "processors", "config"})
+"""Those that have commands of their own."""
+
 _STANDARD_STREAMS = (0, 1, 2)
 
 
-def build() -> typer.Typer:
-    """Return the whole program."""
+def _show_version(wanted: bool) -> None:  # noqa: FBT001 - Typer's callback
+    if wanted:
+        write(f"musproj {__version__}")
+        raise typer.Exit
+
+
+def build(wanted: str | None = None) -> typer.Typer:
+    """Return the program; with the one command `wanted` alone, where that is known, it is there sooner."""
     app = new_app("Uploads, versions and background processing of audio.", add_completion=True)
-    for single in (demo, serve, work, uploads, downloads, submit, oneoff):
-        app.add_typer(single.app)
-    for name, group in (("assets", assets), ("jobs", jobs), ("processors", processors)):
-        app.add_typer(group.app, name=name)
-    for single in (doctor, gc):
-        app.add_typer(single.app)
-    app.add_typer(config.app, name="config")
-    app.add_typer(topics.app)
+    app.callback()(_root)
+    names = [wanted] if wanted in COMMANDS else list(COMMANDS)
+    for module in dict.fromkeys(COMMANDS[name] for name in names):
+        part: typer.Typer = importlib.import_module(f"musproj.cli.{module}").app
+        app.add_typer(part, name=module if module in GROUPS else None)
     return app
+
+
+def _root(
+    version: Annotated[  # noqa: ARG001 - the option's callback does it
+        bool, typer.Option("--version", "-V", is_eager=True, callback=_show_version, help="Show the version.")
+    ] = False,
+) -> None:
+    """Uploads, versions and background processing of audio."""
 
 
 def run(words: Sequence[str]) -> int:
@@ -68,7 +87,7 @@ def _dispatch(words: Sequence[str]) -> int:
     as_json = "--json" in words or "--ndjson" in words
     try:
         # Without its standalone mode Typer hands errors on, and returns what the command returned.
-        answer = build()(list(words), prog_name="musproj", standalone_mode=False)
+        answer = build(words[0])(list(words), prog_name="musproj", standalone_mode=False)
     except BrokenPipeError:
         raise
     except TyperException as exc:

@@ -1,7 +1,7 @@
 """The app: declarations, middleware and the store's door, put together."""
 
 import hashlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 
 import msgspec
@@ -86,7 +86,7 @@ def _nothing_here(site: Site) -> ASGIApp:
 
 
 @asynccontextmanager
-async def _lifespan(site: Site, *, background: bool) -> AsyncIterator[None]:
+async def _lifespan(site: Site, *, background: bool) -> AsyncGenerator[None]:
     try:
         if background:
             async with chores(site):

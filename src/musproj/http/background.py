@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 from musproj.errors import MusProjError
@@ -17,7 +17,7 @@ SWEEP_SECONDS = (14.0, 16.0)
 
 
 @asynccontextmanager
-async def chores(site: Site) -> AsyncIterator[None]:
+async def chores(site: Site) -> AsyncGenerator[None]:
     """Do the chores of a server while the context lasts; their blocking calls run in the pools."""
     mp, pools = site.mp, site.pools
     tasks = [

@@ -6,7 +6,7 @@ import re
 import typing
 from collections.abc import Iterable, Iterator, Mapping
 from enum import EnumType
-from typing import Annotated, Any, Generic, Literal, TypeVar
+from typing import Annotated, Any, Generic, Literal, TypeGuard, TypeVar
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -185,10 +185,10 @@ def wrong_places(kind: Any, value: Any, pointer: str) -> Iterator[Violation]:
         return
     origin, args = typing.get_origin(bare), typing.get_args(bare)
     places = list[Violation]()
-    if origin is list and isinstance(value, list):
+    if origin is list and is_array(value):
         for index, item in enumerate(value):
             places += wrong_places(args[0], item, f"{pointer}/{index}")
-    elif origin is dict and isinstance(value, dict) and args[1] is not Any:
+    elif origin is dict and is_object(value) and args[1] is not Any:
         for key, item in value.items():
             places += wrong_places(args[1], item, f"{pointer}/{escape(key)}")
     yield from places or _wrong_value(kind, value, pointer, strict=True)
@@ -198,11 +198,21 @@ def whole_numbers(value: Any) -> Any:
     """Return JSON data with each number that is whole as an int."""
     if isinstance(value, float) and value.is_integer():
         return int(value)
-    if isinstance(value, list):
+    if is_array(value):
         return [whole_numbers(item) for item in value]
-    if isinstance(value, dict):
+    if is_object(value):
         return {key: whole_numbers(item) for key, item in value.items()}
     return value
+
+
+def is_array(value: Any) -> TypeGuard[list[Any]]:
+    """Tell whether JSON data is an array."""
+    return isinstance(value, list)
+
+
+def is_object(value: Any) -> TypeGuard[dict[str, Any]]:
+    """Tell whether JSON data is an object."""
+    return isinstance(value, dict)
 
 
 def escape(key: str) -> str:
@@ -211,7 +221,7 @@ def escape(key: str) -> str:
 
 
 def _wrong_struct(kind: type[msgspec.Struct], value: Any, pointer: str) -> Iterator[Violation]:
-    if not isinstance(value, dict):
+    if not is_object(value):
         yield Violation(pointer, "type", "must be an object")
         return
     fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}

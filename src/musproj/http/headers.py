@@ -18,8 +18,10 @@ from musproj.ports.assets import Idempotency
 MAX_WAIT_SECONDS = 30
 """A proxy in between gives up on a silent connection after 60 s, commonly."""
 MAX_KEY_LENGTH = 255
+KEY_PATTERN = "^[!-~](?:[ -~]*[!-~])?$"
+"""Printable ASCII; spaces around a header's value are not part of it."""
 
-_KEY = re.compile(rb"[!-~](?:[ -~]*[!-~])?")
+_KEY = re.compile(KEY_PATTERN.encode())
 _REVISION = re.compile(r'"r(\d{1,15})"')
 _canonical = msgspec.json.Encoder(order="sorted").encode
 

@@ -14,6 +14,8 @@ import msgspec
 from musproj import __version__
 from musproj.errors import BackendUnavailableError, InvalidError, MusProjError, PayloadTooLargeError
 from musproj.http import schemas
+from musproj.http.decoding import is_array, is_object
+from musproj.http.headers import KEY_PATTERN, MAX_KEY_LENGTH
 from musproj.http.operations import PATH_TYPES, Operation
 from musproj.http.problems import TITLES, status_of
 from musproj.http.queries import PageQuery
@@ -49,11 +51,16 @@ _SUCCESS: Mapping[int, str] = {200: "Done.", 201: "Made.", 202: "Accepted.", 204
 _REF = "#/components/schemas/{name}"
 _METHODS = {"get", "put", "post", "delete", "options", "head", "patch", "trace"}
 
-_REQUEST_HEADERS: Mapping[str, tuple[str, str]] = {
-    "is_conditional": ("If-None-Match", "Entity tags that the client has; 304 where one is the present one."),
-    "is_guarded": ("If-Match", "Entity tags of which the asset must have one; else 412."),
-    "is_idempotent": ("Idempotency-Key", "The same key with the same request has one effect, for 7 days."),
-    "waits": ("Prefer", "`wait=N`: hold the request up to N seconds, 1 to 30, until there is news."),
+_TEXT: Json = {"type": "string"}
+_REQUEST_HEADERS: Mapping[str, tuple[str, str, Json]] = {
+    "is_conditional": ("If-None-Match", "Entity tags that the client has; 304 where one is the present one.", _TEXT),
+    "is_guarded": ("If-Match", "Entity tags of which the asset must have one; else 412.", _TEXT),
+    "is_idempotent": (
+        "Idempotency-Key",
+        "The same key with the same request has one effect, for 7 days.",
+        {**_TEXT, "minLength": 1, "maxLength": MAX_KEY_LENGTH, "pattern": KEY_PATTERN},
+    ),
+    "waits": ("Prefer", "`wait=N`: hold the request up to N seconds, 1 to 30, until there is news.", _TEXT),
 }
 
 _ANSWER_HEADERS: Mapping[str, str] = {
@@ -127,9 +134,9 @@ def _query_parameters(operation: Operation) -> Iterator[Json]:
 
 
 def _header_parameters(operation: Operation) -> Iterator[Json]:
-    for flag, (name, text) in _REQUEST_HEADERS.items():
+    for flag, (name, text, schema) in _REQUEST_HEADERS.items():
         if getattr(operation, flag):
-            yield {"name": name, "in": "header", "required": False, "description": text, "schema": {"type": "string"}}
+            yield {"name": name, "in": "header", "required": False, "description": text, "schema": schema}
 
 
 def _described(schema: Json) -> Json:
@@ -216,11 +223,11 @@ def _schemas(kinds: Sequence[type]) -> dict[str, Json]:
 
 def _mended(schema: Any) -> Any:
     """Return a schema with what msgspec leaves out: the type of string enums, the format of times."""
-    if isinstance(schema, list):
+    if is_array(schema):
         return [_mended(part) for part in schema]
-    if not isinstance(schema, dict):
+    if not is_object(schema):
         return schema
-    mended = {key: _mended(value) for key, value in schema.items()}
+    mended: Json = {key: _mended(value) for key, value in schema.items()}
     if "type" not in mended and all(isinstance(value, str) for value in mended.get("enum", [None])):
         mended = {"type": "string", **mended}
     if mended.get("required") == []:
@@ -266,10 +273,10 @@ def _lint_operation(method: str, operation: Json) -> Iterator[str]:
 
 def _lint_schemas(node: Any, place: str) -> Iterator[str]:
     """Yield nullable unions and untyped enums, anywhere."""
-    if isinstance(node, list):
+    if is_array(node):
         for index, part in enumerate(node):
             yield from _lint_schemas(part, f"{place}/{index}")
-    if not isinstance(node, dict):
+    if not is_object(node):
         return
     for union in ("anyOf", "oneOf"):
         if {"type": "null"} in node.get(union, []):

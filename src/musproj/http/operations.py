@@ -31,7 +31,7 @@ PoolName = Literal["metadata", "bucket", "loop"]
 PATH_TYPES: Mapping[str, Any] = {"assetId": Id, "jobId": Id, "version": VersionRef, "name": TypeName}
 
 
-@attrs.define(kw_only=True)
+@attrs.define(kw_only=True, eq=False)
 class Call(Generic[B, Q]):
     """One request, decoded: what a handler gets."""
 
@@ -89,7 +89,7 @@ class Raw:
     media_type: str
 
 
-@attrs.frozen(kw_only=True)
+@attrs.define(kw_only=True, eq=False)
 class Reply(Generic[T]):
     """What a handler says; the rest of the answer follows from its declaration."""
 
@@ -113,6 +113,18 @@ class Reply(Generic[T]):
 Handler = Callable[[Call[Any, Any]], Reply[Any]]
 
 
+def _body_decoder(operation: "Operation") -> BodyDecoder[Any] | None:
+    return None if operation.body is None else BodyDecoder(operation.body)
+
+
+def _query_decoder(operation: "Operation") -> QueryDecoder[Any] | None:
+    return None if operation.query is None else QueryDecoder(operation.query)
+
+
+def _path_patterns(operation: "Operation") -> Mapping[str, re.Pattern[str]]:
+    return {name: re.compile(pattern_of(PATH_TYPES[name])) for name in operation.path_names}
+
+
 @attrs.frozen(kw_only=True, eq=False)
 class Operation:
     """One declared operation."""
@@ -129,7 +141,7 @@ class Operation:
     status: int = 200
     pool: PoolName = "metadata"
     errors: Sequence[type[MusProjError]] = ()
-    also: Mapping[int, str] = attrs.field(factory=dict)
+    also: Mapping[int, str] = attrs.field(factory=dict[int, str])
     """Further statuses of a good answer, and what they mean."""
     is_body_optional: bool = False
     is_public: bool = False
@@ -146,21 +158,15 @@ class Operation:
     has_location: bool = False
     has_retry_after: bool = False
 
-    body_decoder: BodyDecoder[Any] | None = attrs.field(init=False)
-    query_decoder: QueryDecoder[Any] | None = attrs.field(init=False)
-    path_patterns: Mapping[str, re.Pattern[str]] = attrs.field(init=False)
-
-    @body_decoder.default
-    def _make_body_decoder(self) -> BodyDecoder[Any] | None:
-        return None if self.body is None else BodyDecoder(self.body)
-
-    @query_decoder.default
-    def _make_query_decoder(self) -> QueryDecoder[Any] | None:
-        return None if self.query is None else QueryDecoder(self.query)
-
-    @path_patterns.default
-    def _make_path_patterns(self) -> Mapping[str, re.Pattern[str]]:
-        return {name: re.compile(pattern_of(PATH_TYPES[name])) for name in self.path_names}
+    body_decoder: BodyDecoder[Any] | None = attrs.field(
+        init=False, default=attrs.Factory(_body_decoder, takes_self=True)
+    )
+    query_decoder: QueryDecoder[Any] | None = attrs.field(
+        init=False, default=attrs.Factory(_query_decoder, takes_self=True)
+    )
+    path_patterns: Mapping[str, re.Pattern[str]] = attrs.field(
+        init=False, default=attrs.Factory(_path_patterns, takes_self=True)
+    )
 
     @property
     def path_names(self) -> Sequence[str]:

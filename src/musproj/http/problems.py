@@ -1,14 +1,21 @@
 """Errors on the wire: the one table from code to status, and the one function from error to problem (RFC 9457)."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
 import msgspec
 from msgspec import UNSET
 
-from musproj.errors import InvalidError, MusProjError, UnavailableError, UploadMissingError, Violation
+from musproj.errors import (
+    InvalidCursorError,
+    InvalidError,
+    MusProjError,
+    UnavailableError,
+    UploadMissingError,
+    Violation,
+)
 from musproj.http.refusals import MethodNotAllowedError, UnauthenticatedError
 from musproj.http.schemas import ProblemPlace
 
@@ -122,8 +129,8 @@ def problem(error: Exception, *, instance: str, request_id: str) -> dict[str, An
     if error.hint:
         document["hint"] = error.hint
     document |= {FACTS[name]: value for name, value in error.facts.items() if name in FACTS and value is not None}
-    if isinstance(error, InvalidError) and error.violations:
-        document["errors"] = [_place(violation) for violation in error.violations]
+    if places := [_place(violation) for violation in _violations(error)]:
+        document["errors"] = places
     return document
 
 
@@ -147,6 +154,12 @@ def _detail(error: MusProjError, status: int) -> str:
     if status >= 500 and error.code != "internal":
         return f"{TITLES[error.code]}."
     return error.message
+
+
+def _violations(error: MusProjError) -> Sequence[Violation]:
+    if isinstance(error, InvalidCursorError) and not error.violations:
+        return [Violation("cursor", "invalid", error.message)]
+    return error.violations if isinstance(error, InvalidError) else ()
 
 
 def _place(violation: Violation) -> ProblemPlace:

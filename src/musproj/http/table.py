@@ -3,7 +3,6 @@
 import re
 from collections.abc import Iterable
 
-from starlette._utils import get_route_path
 from starlette.routing import BaseRoute, Match
 from starlette.types import Receive, Scope, Send
 
@@ -23,7 +22,7 @@ class RouteTable(BaseRoute):
         """Find the resource of a path."""
         if scope["type"] != "http":
             return Match.NONE, {}
-        path = get_route_path(scope)
+        path: str = scope["path"].removeprefix(scope.get("root_path", ""))
         for pattern, resource in self._by_head.get(_head(path), ()):
             found = pattern.fullmatch(path)
             if found is not None:

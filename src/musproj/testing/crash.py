@@ -1,8 +1,9 @@
-"""Die at a given call to a port: the places where a real process can be killed, one by one.
+"""Die at a given call to a port: the places where a real process can be killed, one by one. Or find all ports shut.
 
 A worker's process opens its stores, wraps them with `armed`, and dies by SIGKILL at the k-th counted call, before
 it, after it, or, in an upload, in the middle. The count is shared by the supervisor and the processes of its jobs,
-which take turns, so it is the same in each run of the same job.
+which take turns, so it is the same in each run of the same job. While a file named `AWAY` lies beside the journal,
+every call fails as that of a store that cannot be reached.
 """
 
 import mmap
@@ -16,6 +17,7 @@ from typing import Any, BinaryIO, Literal
 import attrs
 
 from musproj.composition import MusProj
+from musproj.errors import BackendUnavailableError
 
 Place = Literal["before", "during", "after"]
 Victim = Literal["child", "all"]
@@ -28,6 +30,10 @@ COUNTED: Mapping[str, tuple[str, ...]] = {
     "local_files": ("path",),
 }
 """What a job does to the ports. Beats, ticks and feeds come by the clock, so they have no number."""
+
+LOCAL = ("listen", "close")
+"""What asks no store."""
+AWAY = "AWAY"
 
 _COUNT = struct.Struct("<Q")
 
@@ -72,6 +78,11 @@ class CallCounter:
             self._kill()
         return result
 
+    @property
+    def is_away(self) -> bool:
+        """Whether no store can be reached now."""
+        return self.journal.with_name(AWAY).exists()
+
     def _kill(self) -> None:
         if os.getpid() == self._supervisor:
             for pid in _job_processes(self._supervisor):
@@ -83,7 +94,7 @@ class CallCounter:
 
 
 class CountedPort:
-    """Stands before a port and counts what `COUNTED` names."""
+    """Stands before a port: counts what `COUNTED` names, shuts it while all stores are away."""
 
     def __init__(self, port: object, name: str, counter: CallCounter) -> None:
         """Pass everything on to `port`."""
@@ -94,13 +105,17 @@ class CountedPort:
     def __getattr__(self, method: str) -> Any:
         """Return the method, counted where it is to be."""
         found = getattr(self._port, method)
-        if method not in COUNTED[self._name]:
+        if method in LOCAL:
             return found
 
-        def counted(*args: Any, **options: Any) -> Any:
-            return self._counter.call(f"{self._name}.{method}", found, *args, **options)
+        def call(*args: Any, **options: Any) -> Any:
+            if self._counter.is_away:
+                raise BackendUnavailableError(f"{self._name} is away: the test says so.")
+            if method in COUNTED[self._name]:
+                return self._counter.call(f"{self._name}.{method}", found, *args, **options)
+            return found(*args, **options)
 
-        return counted
+        return call
 
 
 def armed(mp: MusProj, point: CrashPoint, journal: Path) -> MusProj:

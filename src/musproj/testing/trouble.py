@@ -14,11 +14,12 @@ import time
 import wave
 from array import array
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import attrs
 
-from musproj.ports.processor import AudioInfo, Context, InputFile, Outcome, Port, Processor, ProcessorSpec
+from musproj.ports.processor import AudioInfo, Context, InputFile, Outcome, Port, ProcessorSpec
 
 RATE = 8_000
 """Hz of every file made here."""
@@ -41,7 +42,7 @@ Body = Callable[[Mapping[str, InputFile], TroubleParams, Context], Outcome]
 
 
 @attrs.frozen
-class Trouble(Processor):
+class Trouble:
     """A processor made of its spec and a function."""
 
     spec: ProcessorSpec
@@ -152,6 +153,16 @@ def _brood(_inputs: Mapping[str, InputFile], params: TroubleParams, ctx: Context
     return Outcome()
 
 
+def _garble(_inputs: Mapping[str, InputFile], params: TroubleParams, ctx: Context) -> Outcome:
+    """Shout into every descriptor of the process, as code that took it over might."""
+    work(params.seconds, ctx)
+    for descriptor in range(3, 256):
+        with suppress(OSError):
+            os.write(descriptor, b"\xff" * 64)
+    time.sleep(60)
+    return Outcome()
+
+
 def _raise(_inputs: Mapping[str, InputFile], params: TroubleParams, ctx: Context) -> Outcome:
     work(params.seconds, ctx)
     raise RuntimeError("no luck at https://user:hunter2@example.com/take.wav?X-Amz-Signature=abc\nsecond line")
@@ -236,6 +247,7 @@ PROCESSORS = (
     _make("hog", _hog),
     _make("greedy", _greedy),
     _make("brood", _brood),
+    _make("garble", _garble),
     _make("raise", _raise),
     _make("nan", _nan),
     _make("forger", _forger, "forged"),

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -31,7 +31,7 @@ from musproj.domain.version import Version
 from musproj.ports.clock import Clock
 from musproj.processors.limits import Limits
 from musproj.settings import Settings
-from musproj.testing.crash import CrashPoint, armed
+from musproj.testing.crash import AWAY, CrashPoint, armed
 from musproj.testing.trouble import PROCESSORS, write_tone
 from musproj.worker import WorkerEvent, WorkerOptions, work
 from musproj.worker.child import InProcessProbe
@@ -57,7 +57,7 @@ class Installation:
     mark: str = attrs.field(factory=lambda: uuid4().hex)
 
     @contextmanager
-    def opened(self, clock: Clock | None = None) -> Iterator[MusProj]:
+    def opened(self, clock: Clock | None = None) -> Generator[MusProj]:
         """Open it in this process, with the troublesome processors."""
         rules = Rules(
             lease=timedelta(seconds=self.lease_s),
@@ -71,6 +71,16 @@ class Installation:
     def worker(self, **options: Any) -> "WorkerProcess":
         """Start a worker; `options` are those of `WorkerOptions` and `crash`, a `CrashPoint`."""
         return WorkerProcess.start(self, options)
+
+    @contextmanager
+    def away(self) -> Generator[None]:
+        """Let its workers, not this process, reach none of its stores."""
+        sign = self.folder / AWAY
+        sign.touch()
+        try:
+            yield
+        finally:
+            sign.unlink()
 
     def processes(self) -> list[int]:
         """Return every living process that began under this installation's mark."""
@@ -148,7 +158,7 @@ class WorkerProcess:
 
     def children(self) -> list[int]:
         """Return the processes of its jobs."""
-        found = []
+        found: list[int] = []
         for pid in _all_pids():
             with suppress(OSError, IndexError):
                 parent = int(Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[1])

@@ -28,12 +28,9 @@ class Attendance:
             return
         for run in runs:
             run.look()
-        beats = [
-            Beat(job_id=run.job.job_id, token=run.token, progress=run.report.percent, stage=run.report.stage)
-            for run in runs
-        ]
         with self.outage.tolerated():
-            for run, answer in zip(runs, self.jobs.beat(beats), strict=True):
+            answers = self.jobs.beat([_sign_of_life(run) for run in runs])
+            for run, answer in zip(runs, answers, strict=True):
                 self._take(run, answer)
 
     def look_for_cancels(self, runs: Sequence[Run], feed: ChangeFeed) -> None:
@@ -55,7 +52,7 @@ class Attendance:
                 if cancel:
                     run.stop(Why.CANCELLED)
             case Done():
-                run.finish()
+                pass  # its commit's answer was lost; the process asks again and hears of it
             case Stale():
                 self._lose(run)
 
@@ -71,3 +68,9 @@ class Attendance:
         run.is_over = True
         run.stop(Why.STALE)
         self.tell("job_fenced", "Another run holds the job; this one is dropped.", run.job)
+
+
+def _sign_of_life(run: Run) -> Beat:
+    # The record of a job that is being cancelled says so as its stage.
+    stage = None if run.why is Why.CANCELLED else run.report.stage
+    return Beat(job_id=run.job.job_id, token=run.token, progress=run.report.percent, stage=stage)

@@ -59,7 +59,7 @@ class Assignment:
 
 def run_job(assignment: Assignment, execution: Execution, line: socket.socket, board: Board) -> None:
     """Run the job in this process and tell the supervisor how it ended."""
-    parent = ParentLine(line, assignment.versions)
+    parent = ParentLine(line, assignment.job, assignment.versions)
     execution = attrs.evolve(execution, assets=parent, jobs=parent)
     try:
         # The answer of a commit came from the supervisor, so there is nothing to tell it.

@@ -25,7 +25,7 @@ class WorkerEvent:
     """One plain sentence."""
     job: Job | None = None
     """The record as it is now, where the event is a job's."""
-    facts: Mapping[str, object] = attrs.field(factory=dict)
+    facts: Mapping[str, object] = attrs.field(factory=dict[str, object])
 
 
 @attrs.frozen
@@ -42,5 +42,10 @@ class Teller:
         if job is not None:
             extra |= {"job": job.job_id, "asset": job.asset_id, "owner": job.owner, "attempt": job.attempts}
         log.log(level, text, extra=extra)
-        if self.on_event is not None:
+        if self.on_event is None:
+            return
+        try:
             self.on_event(WorkerEvent(action=action, text=text, job=job, facts=facts))
+        except Exception:
+            # Whoever watches may fail, a closed terminal for one; the jobs go on.
+            log.debug("An event was not taken.", exc_info=True)

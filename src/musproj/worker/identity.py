@@ -8,6 +8,7 @@ import secrets
 import socket
 from collections.abc import Mapping
 from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 from typing import Self
 
@@ -15,6 +16,7 @@ import attrs
 
 from musproj.application.execution_provenance import libraries_of
 from musproj.domain.ledger import Worker
+from musproj.ports.jobs import LiveWorker
 from musproj.ports.processor import ProcessorSpec
 from musproj.registry import ProcessorCatalog
 from musproj.settings import use_one_thread
@@ -63,6 +65,18 @@ class Identity:
             types=frozenset(fitting),
             abilities=self.abilities,
             limits={name: spec.concurrency for name, spec in fitting.items() if spec.concurrency is not None},
+        )
+
+    def live(self, slots: int, seen_at: datetime) -> LiveWorker:
+        """Return the sign of life of a worker that runs `slots` jobs at once."""
+        return LiveWorker(
+            worker_id=self.worker_id,
+            host=self.host,
+            pid=self.pid,
+            types=self.types,
+            abilities=self.abilities,
+            concurrency=slots,
+            seen_at=seen_at,
         )
 
     def preload(self) -> None:

@@ -20,12 +20,12 @@ from musproj.ports.processor import Processor
 from musproj.processors.limits import Limits
 from musproj.settings import Settings
 from musproj.worker.board import SIZE, Board
-from musproj.worker.child import Assignment, InProcessProbe, run_job, shut_in
+from musproj.worker.child import Assignment, InProcessProbe, die_with, run_job, shut_in
 from musproj.worker.fork import fork
 from musproj.worker.process import ChildProcess, open_pidfd
 
 SPAWNED = "musproj.worker.spawned"
-"""The program of a spawned job's process."""
+"""The program of a spawned process."""
 
 
 class Launcher(Protocol):
@@ -75,17 +75,8 @@ class SpawnLauncher:
             os.ftruncate(page.fileno(), SIZE)
             board = Board.of_file(page.fileno())
             descriptors = (theirs.fileno(), page.fileno())
-            process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-                [sys.executable, "-m", SPAWNED, *map(str, descriptors)],
-                pass_fds=descriptors,
-                stdin=subprocess.PIPE,
-            )
-            assert process.stdin is not None
-            with process.stdin as stdin, suppress(BrokenPipeError):
-                pickle.dump((self.settings, tuple(self.processors), assignment), stdin)
-            # From here on the supervisor reaps by pid; this keeps Popen from warning that nobody did.
-            process.returncode = 0
-            return _started(process.pid, ours, theirs, board)
+            pid = _spawn((self.settings, tuple(self.processors), assignment), descriptors)
+            return _started(pid, ours, theirs, board)
 
 
 def launcher_for(mp: MusProj, start_method: str, inherited: Callable[[], Iterable[int]]) -> Launcher:
@@ -98,6 +89,19 @@ def launcher_for(mp: MusProj, start_method: str, inherited: Callable[[], Iterabl
         _refuse_unportable(mp.catalog.extra)
         return SpawnLauncher(settings=mp.settings, processors=mp.catalog.extra)
     return ForkLauncher(execution=execution_of(mp), inherited=inherited)
+
+
+def sweep_starter(mp: MusProj, start_method: str, inherited: Callable[[], Iterable[int]]) -> Callable[[], int]:
+    """Return what starts a process that looks once after uploads that nobody confirmed, and returns its pid."""
+    parent = os.getpid()
+
+    def body() -> None:
+        die_with(parent)
+        mp.uploads.sweep()
+
+    if start_method == "spawn":
+        return lambda: _spawn((mp.settings, tuple(mp.catalog.extra), parent))
+    return lambda: fork(body, closing=inherited())
 
 
 def execution_of(mp: MusProj) -> Execution:
@@ -113,6 +117,19 @@ def execution_of(mp: MusProj) -> Execution:
         clock=mp.clock,
         max_output_bytes=opened.signed_urls.max_put_bytes if opened.signed_urls else None,
     )
+
+
+def _spawn(task: object, descriptors: tuple[int, ...] = ()) -> int:
+    """Start the program of a spawned process with `task` on its stdin, and return its pid."""
+    process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
+        [sys.executable, "-m", SPAWNED, *map(str, descriptors)], pass_fds=descriptors, stdin=subprocess.PIPE
+    )
+    assert process.stdin is not None
+    with suppress(BrokenPipeError), process.stdin as stdin:  # it may have died already, which is seen elsewhere
+        pickle.dump(task, stdin)
+    # The supervisor reaps by pid; this keeps Popen from warning that nobody did.
+    process.returncode = 0
+    return process.pid
 
 
 def _refuse_unportable(processors: Iterable[Processor]) -> None:

@@ -8,13 +8,15 @@ import json
 import socket
 import struct
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, cast
 
 import attrs
 
 from musproj.codec import from_plain, to_plain
 from musproj.domain.ids import AssetId, JobId, Owner
+from musproj.domain.job import Job
 from musproj.domain.ledger import (
+    MESSAGE_LIMIT,
     AssetDeleted,
     CancelledFirst,
     CommitAnswer,
@@ -26,7 +28,13 @@ from musproj.domain.ledger import (
     Stale,
 )
 from musproj.domain.version import Version
-from musproj.errors import BackendUnavailableError, CorruptRecordError, MusProjError, VersionNotFoundError
+from musproj.errors import (
+    BackendUnavailableError,
+    CorruptRecordError,
+    MusProjError,
+    UnavailableError,
+    VersionNotFoundError,
+)
 from musproj.ports.jobs import Publication
 
 MAX_MESSAGE_BYTES = 16 << 20
@@ -34,9 +42,11 @@ MAX_MESSAGE_BYTES = 16 << 20
 
 Message = Mapping[str, Any]
 
+Answer = ReserveAnswer | CommitAnswer
+
 _LENGTH = struct.Struct("<I")
 _READ_BYTES = 1 << 16
-_ANSWERS = {cls.__name__: cls for cls in (AssetDeleted, CancelledFirst, Committed, NumberTaken, Reserved, Stale)}
+_READS = 64
 
 
 @attrs.frozen
@@ -66,19 +76,29 @@ class Stopped:
 
 
 Saying = Reserve | Commit | Failed | Stopped
+_BARE = {cls.__name__: cls for cls in (AssetDeleted, NumberTaken, Stale)}
 _SAYINGS = {cls.__name__: cls for cls in (Reserve, Commit, Failed, Stopped)}
 
 
-def encode(value: object) -> bytes:
-    """Return a saying or an answer as a frame."""
-    body = json.dumps({"is": type(value).__name__, **to_plain(value)}).encode()
-    return _LENGTH.pack(len(body)) + body
+def encode(saying: Saying) -> bytes:
+    """Return what a job's process says as a frame."""
+    return _frame({"is": type(saying).__name__, **to_plain(saying)})
+
+
+def encode_answer(answer: Answer) -> bytes:
+    """Return what the supervisor answers as a frame, which is always a small one: the job stays at home."""
+    facts: dict[str, object] = {}
+    if isinstance(answer, Reserved):
+        facts["number"] = answer.number
+    elif isinstance(answer, Committed):
+        facts["again"] = answer.again
+    return _frame({"is": type(answer).__name__, **facts})
 
 
 def encode_error(error: MusProjError) -> bytes:
     """Return as a frame that the store could not be asked."""
-    body = json.dumps({"is": "error", "message": error.message, "away": error.code == "backend_unavailable"}).encode()
-    return _LENGTH.pack(len(body)) + body
+    text = error.message[:MESSAGE_LIMIT]
+    return _frame({"is": "error", "message": text, "away": isinstance(error, UnavailableError)})
 
 
 def read_saying(message: Message) -> Saying:
@@ -121,14 +141,16 @@ class Inbox:
             yield _parse(body)
 
 
-def receive(line: socket.socket, inbox: Inbox) -> list[Message] | None:
+def receive(line: socket.socket, inbox: Inbox, reads: int = _READS) -> list[Message] | None:
     """Return what has arrived without waiting for more, or None where the peer has closed its end.
+
+    After so many `reads` it returns what it has: a peer that never stops talking shall not keep the listener.
 
     Raises:
         CorruptRecordError: as `Inbox.feed`.
     """
     messages: list[Message] = []
-    while True:
+    for _ in range(reads):
         try:
             received = line.recv(_READ_BYTES, socket.MSG_DONTWAIT)
         except BlockingIOError:
@@ -138,6 +160,7 @@ def receive(line: socket.socket, inbox: Inbox) -> list[Message] | None:
         if not received:
             return messages or None
         messages += inbox.feed(received)
+    return messages
 
 
 @attrs.define(eq=False)
@@ -145,6 +168,7 @@ class ParentLine:
     """A job's process's end: its records and its ledger, answered by the supervisor."""
 
     _line: socket.socket
+    _job: Job
     _versions: Mapping[tuple[AssetId, int], Version]
     """Its inputs', read before it began."""
     _inbox: Inbox = attrs.field(factory=Inbox, init=False)
@@ -181,20 +205,32 @@ class ParentLine:
             if not received:
                 raise BackendUnavailableError("The supervisor is gone.")
             for message in self._inbox.feed(received):
-                return _read_answer(message)
+                return self._read(message)
+
+    def _read(self, message: Message) -> Answer:
+        match message["is"]:
+            case "error":
+                raise (BackendUnavailableError if message["away"] else MusProjError)(message["message"])
+            case "Reserved":
+                return Reserved(message["number"])
+            case "Committed":
+                return Committed(self._job, message["again"])
+            case "CancelledFirst":
+                return CancelledFirst(self._job)
+            case name:
+                return _BARE[name]()
 
 
-def _read_answer(message: Message) -> object:
-    if message["is"] == "error":
-        raise (BackendUnavailableError if message["away"] else MusProjError)(message["message"])
-    return from_plain(_ANSWERS[message["is"]], message)
+def _frame(message: Message) -> bytes:
+    body = json.dumps(message).encode()
+    return _LENGTH.pack(len(body)) + body
 
 
 def _parse(body: bytes) -> Message:
     try:
-        message = json.loads(body)
+        message: object = json.loads(body)
     except ValueError as exc:
         raise CorruptRecordError("A message is no JSON.") from exc
     if not isinstance(message, dict):
         raise CorruptRecordError("A message is no JSON object.")
-    return message
+    return cast("Message", message)

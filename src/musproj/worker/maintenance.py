@@ -4,13 +4,10 @@ import os
 import random
 import signal
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import suppress
 
 import attrs
-
-from musproj.worker.child import die_with
-from musproj.worker.fork import fork
 
 INTERVAL_S = 60.0
 LONGEST_S = 600.0
@@ -21,8 +18,8 @@ LONGEST_S = 600.0
 class Maintenance:
     """Starts one sweep a minute, never two at once."""
 
-    sweep: Callable[[], object]
-    inherited: Callable[[], Iterable[int]]
+    start: Callable[[], int]
+    """Starts the process of one sweep and returns its pid."""
     _pid: int | None = None
     _started_at: float = 0.0
     _due_at: float = attrs.field(init=False)
@@ -52,7 +49,7 @@ class Maintenance:
                 self.close()
             return
         with suppress(OSError):  # no process left: next minute
-            self._pid = fork(self._body(), closing=tuple(self.inherited()))
+            self._pid = self.start()
             self._started_at = now
 
     def close(self) -> None:
@@ -63,15 +60,6 @@ class Maintenance:
             os.kill(self._pid, signal.SIGKILL)
             os.waitpid(self._pid, 0)
         self._pid = None
-
-    def _body(self) -> Callable[[], None]:
-        parent = os.getpid()
-
-        def body() -> None:
-            die_with(parent)
-            self.sweep()
-
-        return body
 
     def _is_running(self) -> bool:
         if self._pid is None:

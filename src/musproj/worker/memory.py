@@ -23,7 +23,7 @@ def declared_mb(spec: ProcessorSpec, info: AudioInfo | None) -> int | None:
     """Return what `spec` declares for an input like `info`, in MiB; None where it declares nothing."""
     if spec.memory_mb is None or isinstance(spec.memory_mb, int):
         return spec.memory_mb
-    return spec.memory_mb(info) if info is not None else None
+    return int(spec.memory_mb(info)) if info is not None else None
 
 
 def limit_bytes(declared: int | None, budget_mb: int) -> int:

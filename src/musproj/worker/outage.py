@@ -2,10 +2,10 @@
 
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
-from musproj.errors import UnavailableError
+from musproj.errors import MusProjError
 from musproj.worker.events import Teller
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 30.0
@@ -28,20 +28,20 @@ class Outage:
         return self._since is not None
 
     @contextmanager
-    def tolerated(self, *, proves: bool = True) -> Iterator[None]:
+    def tolerated(self, *, proves: bool = True) -> Generator[None]:
         """Go on after the block where a store in it was away.
 
         A block that may only have read `proves` nothing: SQLite lets readers in while a writer is locked out.
         """
         try:
             yield
-        except UnavailableError as exc:
+        except MusProjError as exc:  # an unreadable record, too, must not end all the jobs that run here
             self.note(exc)
         else:
             if proves:
                 self.clear()
 
-    def note(self, exc: UnavailableError) -> None:
+    def note(self, exc: MusProjError) -> None:
         """Note that a store did not answer."""
         now = time.monotonic()
         if self._since is None:

@@ -42,6 +42,7 @@ class ChildProcess:
     pidfd: int | None
     """Readable once the process has ended; None where the system has no such thing."""
     inbox: Inbox = attrs.field(factory=Inbox)
+    _ended: Exit | None = attrs.field(default=None, init=False)
 
     def terminate(self) -> None:
         """Ask the group to end; the job's own process ignores it, programs that it started may not."""
@@ -56,18 +57,25 @@ class ChildProcess:
                 os.kill(pid, signal.SIGKILL)
 
     def has_ended(self) -> bool:
-        """Tell whether the process has ended; it stays to be reaped."""
-        return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+        """Tell whether the process has ended."""
+        return self._wait(os.WNOHANG) is not None
 
     def reap(self) -> Exit:
         """Wait for the end, kill what is left of the group, and free everything."""
-        # The group goes first: until it is reaped, the leader's number cannot become somebody else's.
-        os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
+        ended = self._wait(0)
+        assert ended is not None
         _signal_group(self.pid, signal.SIGKILL)
-        _, status, usage = os.wait4(self.pid, 0)
         self._free()
-        code = os.waitstatus_to_exitcode(status)
-        return Exit(signal=-code if code < 0 else None, code=code, peak_bytes=memory.peak_bytes(usage))
+        return ended
+
+    def _wait(self, options: int) -> Exit | None:
+        if self._ended is None:
+            pid, status, usage = os.wait4(self.pid, options)
+            if pid:
+                code = os.waitstatus_to_exitcode(status)
+                peak = memory.peak_bytes(usage)
+                self._ended = Exit(signal=-code if code < 0 else None, code=code, peak_bytes=peak)
+        return self._ended
 
     def _free(self) -> None:
         self.line.close()

@@ -6,6 +6,7 @@ import attrs
 
 from musproj.domain.job import Job, JobStatus
 from musproj.domain.ledger import Ended, Failure, ReleaseAnswer, Requeued, Stale
+from musproj.errors import MusProjError, UnavailableError
 from musproj.ports.jobs import JobStore
 from musproj.ports.queue import JobQueue
 from musproj.worker.events import Teller
@@ -30,7 +31,7 @@ class Settler:
     queue: JobQueue
     outage: Outage
     tell: Teller
-    _waiting: deque[Settlement] = attrs.field(factory=deque, init=False)
+    _waiting: deque[Settlement] = attrs.field(factory=deque[Settlement], init=False)
 
     def __call__(self, settlement: Settlement) -> None:
         """Say it now, or keep it."""
@@ -46,7 +47,16 @@ class Settler:
         """Say what is kept, in order, until a store does not answer."""
         with self.outage.tolerated():
             while self._waiting:
-                self._say(self._waiting[0])
+                settlement = self._waiting[0]
+                try:
+                    self._say(settlement)
+                except UnavailableError:
+                    raise
+                except MusProjError as exc:
+                    # An unreadable record, say: to repeat it would not help, and must not hold up the others.
+                    self.tell(
+                        "job_failed", f"Its end could not be recorded: {exc.message}", settlement.job, code=exc.code
+                    )
                 self._waiting.popleft()
 
     def _say(self, settlement: Settlement) -> None:

@@ -4,7 +4,6 @@ One thread because it forks: a lock that another thread held at the moment of th
 child for ever. It knows the stores by their ports alone and serves every deployment.
 """
 
-import random
 import selectors
 import time
 from collections.abc import Callable
@@ -14,16 +13,15 @@ from musproj.application.execution import classify
 from musproj.composition import MusProj
 from musproj.domain.job import FailureKind
 from musproj.domain.ledger import Failure, Granted, Worker
-from musproj.errors import MusProjError
 from musproj.ports.changes import ChangeFeed
-from musproj.ports.jobs import LiveWorker
 from musproj.worker.attendance import Attendance
 from musproj.worker.child import Assignment
+from musproj.worker.chores import Chores
 from musproj.worker.events import Teller
 from musproj.worker.guard import Guard
 from musproj.worker.identity import Identity
 from musproj.worker.inline import run_inline
-from musproj.worker.launch import Launcher, execution_of, launcher_for
+from musproj.worker.launch import Launcher, execution_of, launcher_for, sweep_starter
 from musproj.worker.maintenance import Maintenance
 from musproj.worker.needs import needs_of
 from musproj.worker.options import WorkerOptions
@@ -33,20 +31,9 @@ from musproj.worker.run import Run, Why
 from musproj.worker.settlement import Settlement, Settler
 from musproj.worker.signals import StopSignals
 from musproj.worker.strays import Strays
-from musproj.worker.switchboard import Switchboard
+from musproj.worker.switchboard import ALL, Switchboard
 from musproj.worker.workdirs import TEMPORARY, Workdirs
 
-WATCH_S = 1.0
-"""Between two looks at memory, time limits and progress."""
-FLAGS_S = 0.25
-"""Between two looks whether a running job is to be cancelled."""
-RETRY_S = 2.0
-"""Between two beats, and two tries to settle, while a store is away."""
-LEASE_SHARE = 3
-"""Beats per lease."""
-TICK_SHARES = (0.4, 14.5 / 30)
-"""Between two ticks, in leases: 12 to 14.5 s, so that lease and tick together stay within 45 s."""
-TICK_S = (12.0, 14.5)
 BUSY_S = 60.0
 """How long after a job the feed is asked as often as it likes."""
 CALM_INTERVAL_S = 0.025
@@ -91,7 +78,7 @@ class Supervisor:
         self._draining_until: float | None = None
         self._signals_seen = 0
         self._last_end_at = 0.0
-        self._due = dict.fromkeys(("beat", "watch", "flags", "tick", "settle"), 0.0)
+        self._chores = Chores(mp.rules.lease.total_seconds())
         self._guard: Guard | None = None
 
     def run(self) -> None:
@@ -118,7 +105,7 @@ class Supervisor:
         self._launch: Launcher = launcher_for(self._mp, self._options.start_method, self._descriptors)
         self._work_feed = self._listen(stack, self._mp.queue.listen(), None)
         self._job_feed = self._listen(stack, self._mp.metadata.jobs.listen(), self._see_change)
-        self._maintenance = Maintenance(sweep=self._mp.uploads.sweep, inherited=self._descriptors)
+        self._maintenance = Maintenance(start=sweep_starter(self._mp, self._options.start_method, self._descriptors))
         stack.callback(self._maintenance.close)
         stack.callback(self._leave)
         with self._outage.tolerated():
@@ -133,7 +120,7 @@ class Supervisor:
 
     def _see_change(self) -> None:
         if self._runs:
-            self._due["flags"] = 0.0
+            self._chores.hurry("flags")
         else:
             self._job_feed.poll()
 
@@ -181,14 +168,14 @@ class Supervisor:
 
     def _timeout(self) -> float:
         now = time.monotonic()
-        due = [self._due["tick"], self._maintenance.due_at]
+        due = [self._chores.next_of(["tick"]), self._maintenance.due_at]
         if self._runs:
-            due += [self._due["beat"], self._due["watch"], self._due["flags"]]
+            due.append(self._chores.next_of(["beat", "watch", "flags"]))
             due += [at for run in self._runs if (at := run.next_step_at) is not None]
         if any(run.process is not None and run.process.pidfd is None for run in self._runs):
             due.append(now + NO_PIDFD_S)
         if not self._settle.is_done:
-            due.append(self._due["settle"])
+            due.append(self._chores.next_of(["settle"]))
         if self._draining_until is not None:
             due.append(self._draining_until)
         elif self._has_room():
@@ -206,10 +193,9 @@ class Supervisor:
         if self._runs:
             self._look_for_ends()
             self._keep_alive()
-        if not self._settle.is_done and self._is_due("settle", now, RETRY_S):
+        if not self._settle.is_done and self._chores.take("settle"):
             self._settle.settle()
-        if now >= self._due["tick"]:
-            self._due["tick"] = now + self._tick_interval()
+        if self._chores.take("tick"):
             self._tick()
         self._maintenance.step(now)
         self._look_for_work(now)
@@ -217,50 +203,28 @@ class Supervisor:
     def _keep_alive(self) -> None:
         """Do what running jobs need."""
         now = time.monotonic()
-        lease = self._mp.rules.lease.total_seconds() / LEASE_SHARE
-        if self._is_due("beat", now, min(RETRY_S, lease) if self._outage.is_on else lease):
+        if self._chores.take("beat", is_away=self._outage.is_on):
             self._attendance.beat(self._runs)
-        if self._is_due("watch", now, WATCH_S):
+        if self._chores.take("watch"):
             for run in self._runs:
                 run.watch(now)
             self._attendance.beat([run for run in self._runs if run.has_news])
-        if self._is_due("flags", now, FLAGS_S):
+        if self._chores.take("flags"):
             self._attendance.look_for_cancels(self._runs, self._job_feed)
         for run in self._runs:
             run.step(now)
-
-    def _is_due(self, name: str, now: float, interval: float) -> bool:
-        if now < self._due[name]:
-            return False
-        self._due[name] = now + interval
-        return True
-
-    def _tick_interval(self) -> float:
-        lease = self._mp.rules.lease.total_seconds()
-        low, high = (min(share * lease, most) for share, most in zip(TICK_SHARES, TICK_S, strict=True))
-        return random.uniform(low, high)  # noqa: S311 - spread, no secret
 
     def _tick(self) -> None:
         if time.monotonic() < self._outage.retry_at:
             return
         with self._outage.tolerated():
-            self._mp.metadata.jobs.announce(self._live_worker())
+            if self._draining_until is None:
+                now = self._mp.clock.now()
+                self._mp.metadata.jobs.announce(self._identity.live(self._options.slots, now))
             tick = self._mp.metadata.jobs.tick()
             if tick.requeued:
                 self._tell("lease_expired", f"{tick.requeued} jobs of lost workers wait again.", count=tick.requeued)
             self._is_hungry = True
-
-    def _live_worker(self) -> LiveWorker:
-        me = self._identity
-        return LiveWorker(
-            worker_id=me.worker_id,
-            host=me.host,
-            pid=me.pid,
-            types=me.types,
-            abilities=me.abilities,
-            concurrency=self._options.slots,
-            seen_at=self._mp.clock.now(),
-        )
 
     # ── stopping ──
 
@@ -273,6 +237,8 @@ class Supervisor:
             seconds = self._options.drain_s
             self._draining_until = now + seconds
             self._tell("worker_draining", f"{len(self._runs)} running jobs have {seconds:.0f} s.", seconds=seconds)
+            with self._outage.tolerated():
+                self._mp.metadata.jobs.withdraw(self._identity.worker_id)
             for run in [run for run in self._runs if not run.is_started]:
                 run.stop(Why.DRAINED)
                 self._bury(run)
@@ -321,7 +287,7 @@ class Supervisor:
         try:
             spec = self._mp.catalog.get(job.type).spec
             needs = needs_of(job, spec, self._mp.metadata.assets, self._budget_mb)
-        except MusProjError as exc:
+        except Exception as exc:  # noqa: BLE001 - what a spec declares of memory is other people's code
             self._settle(Settlement(job=job, token=token, failure=classify(exc, job)))
             return
         run = Run(job=job, token=token, needs=needs)
@@ -395,7 +361,7 @@ class Supervisor:
         """Take the run off the worker: free what it held, settle what it left open."""
         ended = None
         if run.process is not None:
-            self._switchboard.hear(run)  # what it said last
+            self._switchboard.hear(run, ALL)  # what it said last
             ended = self._reap(run.process)
         self._runs.remove(run)
         self._strays.clear(self._own_processes())

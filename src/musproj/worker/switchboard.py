@@ -2,7 +2,6 @@
 
 import socket
 from collections.abc import Callable
-from contextlib import suppress
 
 import attrs
 
@@ -12,10 +11,24 @@ from musproj.domain.ledger import CancelledFirst, CommitAnswer, Committed, Stale
 from musproj.errors import CorruptRecordError, MusProjError, UnavailableError
 from musproj.ports.jobs import JobStore, Publication
 from musproj.worker.events import Teller
-from musproj.worker.line import Commit, Failed, Reserve, Saying, Stopped, encode, encode_error, read_saying, receive
+from musproj.worker.line import (
+    Answer,
+    Commit,
+    Failed,
+    Reserve,
+    Saying,
+    Stopped,
+    encode_answer,
+    encode_error,
+    read_saying,
+    receive,
+)
 from musproj.worker.outage import Outage
 from musproj.worker.run import Run, Why
 from musproj.worker.settlement import Settlement, Settler
+
+SOME, ALL = 64, 1_000_000
+"""Reads of a line: while its process lives and may go on for ever, and after its end."""
 
 
 @attrs.frozen(kw_only=True)
@@ -27,12 +40,12 @@ class Switchboard:
     outage: Outage
     tell: Teller
 
-    def hear(self, run: Run) -> bool:
-        """Answer all that the run's process has said; return whether it may still say more."""
+    def hear(self, run: Run, reads: int = SOME) -> bool:
+        """Answer what the run's process has said; return whether it may still say more."""
         if run.process is None:
             return False
         try:
-            messages = receive(run.process.line, run.process.inbox)
+            messages = receive(run.process.line, run.process.inbox, reads)
             for message in messages or ():
                 self._answer(run, run.process.line, read_saying(message))
         except CorruptRecordError:
@@ -68,17 +81,17 @@ class Switchboard:
             case Commit(publication):
                 _reply(line, self._ask(lambda: self._commit(run, publication)))
 
-    def _reserve(self, run: Run, above: int) -> object:
+    def _reserve(self, run: Run, above: int) -> Answer:
         return Stale() if run.is_over else self.jobs.reserve(run.job.job_id, run.token, above=above)
 
-    def _commit(self, run: Run, publication: Publication) -> object:
+    def _commit(self, run: Run, publication: Publication) -> Answer:
         _refuse_foreign(run.job, publication)
         answer = self.jobs.commit(run.job.job_id, run.token, publication)
         if not run.is_over:
             self.ended(run, answer)
         return answer
 
-    def _ask(self, question: Callable[[], object]) -> bytes:
+    def _ask(self, question: Callable[[], Answer]) -> bytes:
         try:
             answer = question()
         except CorruptRecordError:
@@ -89,7 +102,7 @@ class Switchboard:
         except MusProjError as exc:
             return encode_error(exc)
         self.outage.clear()
-        return encode(answer)
+        return encode_answer(answer)
 
 
 def _refuse_foreign(job: Job, publication: Publication) -> None:
@@ -104,9 +117,16 @@ def _refuse_foreign(job: Job, publication: Publication) -> None:
 
 
 def _reply(line: socket.socket, frame: bytes) -> None:
-    # A process that has died meanwhile hears nothing; its end is seen elsewhere.
-    with suppress(OSError):
-        line.sendall(frame)
+    # A process that has died meanwhile hears nothing; its end is seen elsewhere. One that asks without reading the
+    # answers shall not make the supervisor wait.
+    try:
+        sent = line.send(frame, socket.MSG_DONTWAIT)
+    except BlockingIOError:
+        sent = 0
+    except OSError:
+        return
+    if sent != len(frame):
+        raise CorruptRecordError("A job's process does not listen.")
 
 
 def _effect(job: Job) -> str:

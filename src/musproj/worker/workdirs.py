@@ -43,6 +43,7 @@ class Workdirs:
             OSError: the disk is full or read-only.
         """
         path = self.path(job_id, token)
+        self.root.mkdir(mode=_PRIVATE, parents=True, exist_ok=True)  # something may tidy up temporary folders
         path.mkdir(mode=_PRIVATE)
         (path / TEMPORARY).mkdir()
         return path

@@ -1,7 +1,9 @@
 """One job from its inputs to its effect, over stores in memory that fail on demand."""
 
+import csv  # noqa: F401 - one of the modules that name a version
 import io
 import json
+import sys
 from pathlib import Path
 
 import attrs
@@ -13,7 +15,7 @@ from musproj.composition import MusProj
 from musproj.domain.ids import DEFAULT_OWNER
 from musproj.domain.job import JobStatus
 from musproj.domain.keys import file_key
-from musproj.domain.ledger import CancelledFirst, Committed, Granted, NumberTaken, Stale, Worker
+from musproj.domain.ledger import AssetDeleted, CancelledFirst, Committed, Granted, NumberTaken, Stale, Worker
 from musproj.errors import (
     AssetNotReadyError,
     BackendUnavailableError,
@@ -85,6 +87,14 @@ class Faulty:
         return call if callable(found) else found
 
 
+class EmptyProbe(InProcessProbe):
+    """Finds no frame in a file of that name."""
+
+    def probe(self, path):
+        info = super().probe(path)
+        return attrs.evolve(info, frames=0) if path.stem == "soundless" else info
+
+
 @attrs.frozen(kw_only=True)
 class Scene:
     mp: MusProj
@@ -105,7 +115,7 @@ class Scene:
             "assets": self.mp.metadata.assets,
             "jobs": self.mp.metadata.jobs,
             "catalog": self.mp.catalog,
-            "probe": InProcessProbe(DEFAULT_LIMITS),
+            "probe": EmptyProbe(DEFAULT_LIMITS),
             "clock": self.mp.clock,
             "sleep": self.pauses.append,
         }
@@ -133,8 +143,8 @@ class Scene:
 
 
 def make(name, body, **spec):
-    publishes = "version" if "outputs" in spec else "result"
-    return Trouble(ProcessorSpec(name=name, version="7", params=TroubleParams, publishes=publishes, **spec), body)
+    spec = {"publishes": "version" if "outputs" in spec else "result", **spec}
+    return Trouble(ProcessorSpec(name=name, version="7", params=TroubleParams, **spec), body)
 
 
 def two_inputs(inputs, params, ctx):
@@ -157,6 +167,20 @@ def folder(inputs, params, ctx):
 def text(inputs, params, ctx):
     (ctx.workdir / "made.wav").write_text("no audio at all")
     return Outcome(files={"made": ctx.workdir / "made.wav"})
+
+
+def ghost(inputs, params, ctx):
+    return Outcome(files={"made": ctx.workdir / "ghost.wav"})
+
+
+def soundless(inputs, params, ctx):
+    return Outcome(files={"made": write_tone(ctx.workdir / "soundless.wav")})
+
+
+def picture(inputs, params, ctx):
+    (ctx.workdir / "picture.png").write_bytes(b"\x89PNG")
+    (ctx.workdir / "data.bin").write_bytes(b"data")
+    return Outcome(files={"picture": ctx.workdir / "picture.png", "data": ctx.workdir / "data.bin"})
 
 
 def nothing(inputs, params, ctx):
@@ -185,6 +209,14 @@ CASES = (
     make("outside", outside, outputs=MADE),
     make("folder", folder, outputs=MADE),
     make("text", text, outputs=MADE),
+    make("ghost", ghost, outputs=MADE),
+    make("soundless", soundless, outputs=MADE),
+    make(
+        "picture",
+        picture,
+        outputs=(Port("picture", "p", ("*/*",)), Port("data", "d", ("*/*",))),
+        publishes="attachment",
+    ),
     make("nothing", nothing, outputs=MADE),
     make("optional", nothing, outputs=(Port("made", "made", required=False),)),
     make("null", null),
@@ -253,6 +285,18 @@ def test_an_attachment_bears_its_jobs_id_and_moves_no_number(scene):
     assert scene.mp.assets.get(DEFAULT_OWNER, granted.job.asset_id).asset.latest_version == 1
 
 
+def test_the_type_of_an_attachment_that_is_no_audio_comes_from_its_name(scene):
+    granted = scene.grant("picture")
+
+    scene.run(granted)
+
+    attachments = scene.mp.assets.attachments(DEFAULT_OWNER, granted.job.asset_id, 1)
+    assert {a.file.name: a.file.content_type for a in attachments} == {
+        "picture": "image/png",
+        "data": "application/octet-stream",
+    }
+
+
 def test_a_mere_result_writes_no_object(scene):
     granted = scene.grant("look")
     before = scene.all_keys()
@@ -280,6 +324,8 @@ def test_progress_never_falls_and_leaves_the_end_to_the_commit(scene):
 def test_a_library_that_is_not_there_is_left_out_of_the_provenance(scene):
     from musproj.application.execution_provenance import libraries_of
 
+    assert "no_such_library" not in libraries_of(("json",))
+    assert libraries_of(("csv",))["csv"] == sys.modules["csv"].__version__, "a module without a package of its name"
     assert "attrs" in libraries_of(("attrs", "no_such_library"))
     assert "no_such_library" not in libraries_of(("attrs", "no_such_library"))
 
@@ -370,6 +416,8 @@ def test_a_cancel_is_seen_while_an_input_is_fetched(scene):
         ("nan", "no JSON"),
         ("null", r"result\.levels\[0\]\.peak is null"),
         ("opaque", "no JSON"),
+        ("ghost", "cannot be read"),
+        ("soundless", "holds no audio frame"),
     ],
 )
 def test_an_output_that_does_not_hold_what_was_declared_is_never_published(scene, job_type, text):
@@ -475,6 +523,25 @@ def test_a_number_that_was_published_meanwhile_is_given_up_at_the_commit(scene):
 
     assert isinstance(answer, Committed)
     assert scene.job(granted).created_version == 3
+
+
+@pytest.mark.parametrize("job_type", ["copy", "peaks"])
+def test_a_delete_that_comes_with_the_commit_wins(scene, job_type):
+    granted = scene.grant(job_type)
+    with pytest.raises(AssetNotReadyError, match="was deleted"):
+        scene.run(granted, jobs=Faulty(scene.mp.metadata.jobs, commit=[AssetDeleted()]))
+
+
+def test_a_run_does_not_look_for_a_free_number_for_ever(scene):
+    granted = scene.grant()
+    jobs = Faulty(scene.mp.metadata.jobs, commit=[NumberTaken()] * 100)
+    with pytest.raises(OutputConflictError, match="is taken"):
+        scene.run(granted, jobs=jobs)
+
+    for number in range(22, 60):
+        scene.put(granted, number, maker="job_of_lost_records")
+    with pytest.raises(OutputConflictError, match="foreign objects"):
+        scene.execution().run(granted.job, granted.token, folder_of(scene.workdir, "again"), scene.notes)
 
 
 # ── commits ──────────────────────────────────────────────────────────────────────────────────────

@@ -68,7 +68,12 @@ def test_a_deletion_can_be_taken_back(api):
     assert api.post(f"/assets/{asset_id}/undelete").json()["code"] == "conflict"
 
 
-CHANGES = [("PATCH", "", {"name": "x"}), ("DELETE", "", None), ("POST", "/head", {"version": 1}), ("DELETE", "/head", None)]
+CHANGES = [
+    ("PATCH", "", {"name": "x"}),
+    ("DELETE", "", None),
+    ("POST", "/head", {"version": 1}),
+    ("DELETE", "/head", None),
+]
 
 
 @pytest.mark.parametrize(("method", "path", "body"), CHANGES)
@@ -162,7 +167,12 @@ def test_a_download_is_a_signed_url_with_what_is_behind_it(api):
     answer = api.get(f"/assets/{asset_id}/download?expiresIn=60")
 
     download = answer.json()
-    assert (download["assetId"], download["version"], download["file"], download["method"]) == (asset_id, 1, "source", "GET")
+    assert (download["assetId"], download["version"], download["file"], download["method"]) == (
+        asset_id,
+        1,
+        "source",
+        "GET",
+    )
     assert (download["expiresIn"], download["expiresAt"]) == (60, "2026-01-01T12:01:00Z")
     assert (download["contentType"], download["size"], download["filename"]) == ("audio/wav", 96_044, "Take.wav")
     assert answer.headers["cache-control"] == "no-store"

@@ -17,7 +17,17 @@ def test_the_key_lets_in(locked, scheme):
 
 @pytest.mark.parametrize(
     "given",
-    ["", KEY, f"Basic {KEY}", "Bearer", "Bearer ", f"Bearer {KEY}x", f"Bearer {KEY[:-1]}", f"Bearer {KEY} {KEY}", b"Bearer \xff"],
+    [
+        "",
+        KEY,
+        f"Basic {KEY}",
+        "Bearer",
+        "Bearer ",
+        f"Bearer {KEY}x",
+        f"Bearer {KEY[:-1]}",
+        f"Bearer {KEY} {KEY}",
+        b"Bearer \xff",
+    ],
 )
 def test_nothing_else_does(locked, given):
     answer = locked.get("/jobs", headers={"authorization": given})

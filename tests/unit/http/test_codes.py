@@ -8,7 +8,7 @@ import pytest
 
 from musproj import errors
 from musproj.errors import MusProjError
-from musproj.http import problems, refusals
+from musproj.http import problems
 from musproj.http.decoding import MAX_BODY_BYTES
 
 JOBS_ONLY = {

@@ -69,7 +69,9 @@ def test_without_a_key_the_names_of_this_host_are_served(api, host):
     assert api.get("/jobs", headers={"host": host}).status_code == 200
 
 
-@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "localhost.evil", "", "[::2]", "[", "a@localhost"])
+@pytest.mark.parametrize(
+    "host", ["evil.example", "127.0.0.1.evil.example", "localhost.evil", "", "[::2]", "[", "a@localhost"]
+)
 def test_without_a_key_any_other_name_is_refused(api, host):
     """A page whose name was made to point to this host must not reach the API through the user's browser."""
     answer = api.get("/jobs", headers={"host": host})
@@ -117,7 +119,9 @@ def test_a_listed_origin_may_call(open_api):
     assert "access-control-allow-credentials" not in answer.headers
 
 
-@pytest.mark.parametrize("origin", ["null", "https://evil.example", "https://app.example.com.evil", "http://app.example.com", "*"])
+@pytest.mark.parametrize(
+    "origin", ["null", "https://evil.example", "https://app.example.com.evil", "http://app.example.com", "*"]
+)
 @pytest.mark.parametrize("origins", [(ORIGIN,), (ORIGIN, "null", "*"), ()])
 def test_no_other_origin_may(open_api, origin, origins):
     api = open_api(cors_origins=origins)
@@ -145,7 +149,12 @@ def test_a_root_path_is_before_every_route_and_every_link(open_api):
     assert api.get("/audio/assets?limit=1").headers["link"].startswith("</audio/assets?limit=1&cursor=")
     ticket = api.post("/audio/uploads/request", {}).json()
     assert ticket["url"].startswith("http://localhost:80/audio/_store/")
-    assert api.request("PUT", ticket["url"].removeprefix("http://localhost:80"), b"x", headers=ticket["headers"]).status_code == 200
+    assert (
+        api.request(
+            "PUT", ticket["url"].removeprefix("http://localhost:80"), b"x", headers=ticket["headers"]
+        ).status_code
+        == 200
+    )
 
 
 def test_links_lead_under_the_public_url(open_api):

@@ -9,13 +9,17 @@ def test_processors_are_listed_by_name_with_their_schema(api):
     assert {"gain", "measure", "mix"} <= set(found)
     assert list(found) == sorted(found)
     gain = found["gain"]
-    assert (gain["publishes"], gain["kind"], gain["movesHead"], gain["inputs"]) == ("version", "enhanced", True, ["input"])
+    assert (gain["publishes"], gain["kind"], gain["movesHead"], gain["inputs"]) == (
+        "version",
+        "enhanced",
+        True,
+        ["input"],
+    )
     assert gain["outputs"] == [{"name": "enhanced", "kind": "enhanced"}]
     assert "kind" not in found["measure"]
     assert found["mix"]["inputs"] == ["left", "right"]
     assert gain["params"]["properties"]["gainDb"]["x-unit"] == "dB"
     assert api.get("/processors/gain").json() == gain
-
 
 
 @pytest.mark.parametrize(("name", "status"), [("gian", 404), ("a:b", 422), ("os.path:join", 422), ("x" * 33, 422)])

@@ -2,6 +2,8 @@
 
 import os
 import signal
+import threading
+import time
 
 import attrs
 import pytest
@@ -10,6 +12,7 @@ from musproj.composition import MusProj
 from musproj.domain.ids import DEFAULT_OWNER
 from musproj.domain.job import JobStatus
 from musproj.errors import BackendUnavailableError
+from musproj.ports.changes import ChangeFeed
 from musproj.ports.jobs import JobFilter
 from musproj.ports.processor import Outcome, ProcessorSpec
 from musproj.settings import Settings
@@ -40,8 +43,10 @@ def script():
 @pytest.fixture
 def mp(tmp_path, script):
     spec = ProcessorSpec(name="scripted", version="1", params=TroubleParams, publishes="result", memory_mb=8)
+    boundless = attrs.evolve(spec, name="boundless", memory_mb=lambda _info: 1 // 0)
     settings = Settings(data=tmp_path, storage="memory:", metadata="memory:", lease_s=1.0)
-    with MusProj.open(settings, processors=(*PROCESSORS, Trouble(spec, script.body))) as opened:
+    given = (*PROCESSORS, *(Trouble(s, script.body) for s in (spec, boundless)))
+    with MusProj.open(settings, processors=given) as opened:
         yield probing_here(opened)
 
 
@@ -174,6 +179,98 @@ def test_a_burst_waits_for_a_job_that_comes_due_soon(mp, script):
     burst(mp)
 
     assert (job_now(mp, job).status, job_now(mp, job).attempts) == (JobStatus.SUCCEEDED, 1)
+
+
+class Bell(ChangeFeed):
+    """A feed that has something to select on, as one over a socket has."""
+
+    interval = 60.0
+
+    def __init__(self):
+        self.hearing, self.ringing = os.pipe()
+        os.set_blocking(self.hearing, False)
+        self.is_closed = False
+
+    def fileno(self):
+        return self.hearing
+
+    def poll(self):
+        try:
+            return bool(os.read(self.hearing, 100))
+        except BlockingIOError:
+            return False
+
+    def close(self):
+        if not self.is_closed:
+            self.is_closed = True
+            os.close(self.hearing)
+            os.close(self.ringing)
+
+
+@attrs.frozen
+class WithBell:
+    """A port whose feed is a bell."""
+
+    port: object
+    bell: Bell
+
+    def listen(self):
+        return self.bell
+
+    def __getattr__(self, name):
+        return getattr(self.port, name)
+
+
+def test_a_feed_with_a_descriptor_wakes_the_worker_and_is_not_asked_in_between(mp, script):
+    work_bell, job_bell = Bell(), Bell()
+    belled = attrs.evolve(
+        mp,
+        queue=WithBell(mp.queue, work_bell),
+        metadata=attrs.evolve(mp.metadata, jobs=WithBell(mp.metadata.jobs, job_bell)),
+    )
+    asset_id = add_asset(mp)
+    jobs, heard = [], []
+
+    def submit_and_ring():
+        os.write(job_bell.ringing, b"!")  # of no interest while nothing runs
+        jobs.append(submit(mp, asset_id, "scripted"))
+        os.write(work_bell.ringing, b"!")
+
+    def cancel_and_ring(ctx):
+        mp.jobs.cancel(DEFAULT_OWNER, jobs[0].job_id)
+        os.write(job_bell.ringing, b"!")
+        work(5, ctx)
+
+    script.steps.append(cancel_and_ring)
+    timer = threading.Timer(0.3, submit_and_ring)
+    timer.start()
+    run_worker(belled, WorkerOptions(max_jobs=1), lambda event: heard.append((time.monotonic(), event.action)))
+    timer.join()
+
+    assert [action for _, action in heard if action.startswith("job")] == ["job_begun", "job_cancelled"]
+    assert heard[-1][0] - heard[0][0] < 3
+    assert job_bell.is_closed
+    assert work_bell.is_closed
+
+
+def test_an_event_that_is_not_taken_stops_no_job(mp):
+    job = submit(mp, add_asset(mp), "look")
+
+    def refuse(_event):
+        raise BrokenPipeError
+
+    run_worker(mp, WorkerOptions(burst=True), refuse)
+    assert job_now(mp, job).status is JobStatus.SUCCEEDED
+
+
+def test_a_spec_that_fails_fails_its_job_alone(mp):
+    asset_id = add_asset(mp)
+    bad, good = submit(mp, asset_id, "boundless"), submit(mp, asset_id, "look")
+
+    burst(mp, max_jobs=2)
+
+    assert job_now(mp, bad).error.message.startswith("ZeroDivisionError")
+    assert job_now(mp, good).status is JobStatus.SUCCEEDED
 
 
 def test_a_job_whose_input_was_purged_fails_and_is_not_tried_again(mp):

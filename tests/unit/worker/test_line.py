@@ -4,6 +4,7 @@ import struct
 import threading
 from datetime import UTC, datetime, timedelta
 
+import attrs
 import pytest
 
 from musproj.domain.job import FailureKind
@@ -28,6 +29,7 @@ from musproj.worker.line import (
     Reserve,
     Stopped,
     encode,
+    encode_answer,
     encode_error,
     read_saying,
     receive,
@@ -109,7 +111,7 @@ def test_receiving_never_waits_and_tells_the_end(ends):
     ids=lambda answer: type(answer).__name__,
 )
 def test_an_answer_arrives_as_it_was_given(ends, answer):
-    assert ask(ends, encode(answer)) == answer
+    assert ask(ends, encode_answer(answer)) == answer
 
 
 def test_a_store_that_is_away_is_told_apart_from_a_bug(ends):
@@ -124,14 +126,27 @@ def test_a_supervisor_that_is_gone_is_a_store_that_is_away(ends):
     ours, theirs = ends
     ours.close()
     with pytest.raises((BackendUnavailableError, BrokenPipeError)):
-        ParentLine(theirs, {}).reserve(JOB.job_id, "t")
+        ParentLine(theirs, JOB, {}).reserve(JOB.job_id, "t")
 
 
 def test_a_job_sees_the_versions_of_its_inputs_and_no_other(ends):
-    line = ParentLine(ends[1], {(ASSET.asset_id, 1): VERSION})
+    line = ParentLine(ends[1], JOB, {(ASSET.asset_id, 1): VERSION})
     assert line.version(JOB.owner, ASSET.asset_id, 1) == VERSION
     with pytest.raises(VersionNotFoundError):
         line.version(JOB.owner, ASSET.asset_id, 2)
+
+
+def test_an_answer_is_small_however_large_the_job_is():
+    large = attrs.evolve(JOB, result={"curve": [0.0] * 100_000})
+    assert len(encode_answer(Committed(large))) < 100
+
+
+def test_a_peer_that_never_stops_talking_does_not_keep_the_listener(ends):
+    ours, theirs = ends
+    for _ in range(100):
+        theirs.sendall(encode(Reserve(1)))
+    assert len(receive(ours, Inbox(), reads=1)) <= 100
+    assert receive(ours, Inbox(), reads=0) == []
 
 
 def ask(ends, reply: bytes):
@@ -146,6 +161,6 @@ def ask(ends, reply: bytes):
     thread = threading.Thread(target=answer)
     thread.start()
     try:
-        return ParentLine(theirs, {}).commit(JOB.job_id, "t", Publication())
+        return ParentLine(theirs, JOB, {}).commit(JOB.job_id, "t", Publication())
     finally:
         thread.join()

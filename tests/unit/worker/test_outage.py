@@ -4,7 +4,7 @@ import pytest
 
 from musproj.domain.job import FailureKind
 from musproj.domain.ledger import Failure
-from musproj.errors import BackendUnavailableError, StorageFullError
+from musproj.errors import BackendUnavailableError, CorruptRecordError, StorageFullError
 from musproj.testing.clock import NOON
 from musproj.testing.records import new_asset, new_job
 from musproj.worker.events import Teller
@@ -70,6 +70,8 @@ class DeafJobs:
     def release(self, job_id, token, failure):
         if self.deaf:
             raise BackendUnavailableError("away")
+        if token == "garbage":
+            raise CorruptRecordError("cannot be read")
         from musproj.domain.ledger import Stale
 
         self.released.append((job_id, token, failure.code))
@@ -100,3 +102,15 @@ def test_what_a_store_could_not_hear_is_said_again_in_order(outage, events):
     assert settle.is_done
     assert jobs.released == [(lost.job_id, "t", "worker_crashed")]
     assert queue.acked == [done.job_id], "a delivery of a job that another run holds is not acknowledged"
+
+
+def test_a_record_that_cannot_be_read_holds_nobody_up(outage, events):
+    jobs, queue = DeafJobs(), Queue()
+    jobs.deaf = False
+    settle = Settler(jobs=jobs, queue=queue, outage=outage, tell=Teller("w", events.append))
+    job = new_job(new_asset(NOON), NOON)
+
+    settle(Settlement(job=job, token="garbage", failure=Failure(kind=FailureKind.CRASH, code="x", message="")))
+
+    assert settle.is_done
+    assert [(event.action, event.facts["code"]) for event in events] == [("job_failed", "corrupt_record")]

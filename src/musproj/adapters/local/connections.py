@@ -27,10 +27,11 @@ _POLL_S = 0.0002
 class Seat:
     """A thread's connection, which a fork or a close may take away while the thread is not inside."""
 
-    __slots__ = ("__weakref__", "connection", "depth", "generation")
+    __slots__ = ("__weakref__", "_pid", "connection", "depth", "generation")
 
     def __init__(self) -> None:
         """Begin without a connection."""
+        self._pid = os.getpid()
         self.connection: sqlite3.Connection | None = None
         self.depth = 0
         """How many calls of the thread are inside; nested ones share the connection."""
@@ -38,11 +39,15 @@ class Seat:
         """Grows with each new connection."""
 
     def close(self) -> None:
-        """Close the connection, if there is one."""
+        """Close the connection, if there is one and it is this process' own."""
         connection, self.connection = self.connection, None
-        if connection is not None:
-            with suppress(sqlite3.Error):
-                connection.close()
+        if connection is None:
+            return
+        if os.getpid() != self._pid:
+            _inherited.append(connection)
+            return
+        with suppress(sqlite3.Error):
+            connection.close()
 
     def __del__(self) -> None:
         """Close the connection of a thread that ended."""
@@ -68,9 +73,14 @@ class Connections:
         """Return the thread's seat with an open connection; `leave` must follow.
 
         Raises:
-            BackendUnavailableError: it was closed.
+            BackendUnavailableError: it was closed, or this process was forked behind its back.
             sqlite3.Error: it cannot be opened.
         """
+        if _inherited or os.getpid() != self._pid:
+            raise BackendUnavailableError(
+                "This process was forked while the database was in use, so SQLite's locks cannot be trusted here.",
+                hint="Fork with os.fork and outside of transactions, or start a fresh process.",
+            )
         seat: Seat = getattr(self._here, "seat", None) or self._take_seat()
         seat.depth += 1
         try:
@@ -89,6 +99,14 @@ class Connections:
     def leave(seat: Seat) -> None:
         """Give the seat back."""
         seat.depth -= 1
+
+    def open_apart(self) -> sqlite3.Connection:
+        """Return one more connection to a thread that is inside; it closes it before it leaves.
+
+        Raises:
+            sqlite3.Error: it cannot be opened.
+        """
+        return self._connect()
 
     def halt(self) -> list[Seat]:
         """Let nobody in any more and close every connection; return the seats that are still in use."""
@@ -119,11 +137,14 @@ class Connections:
 
     def restart_in_child(self) -> None:
         """Forget what the parent's threads had."""
+        if not self._is_halted:  # somebody forked by other means than os.fork
+            _inherited.extend(seat.connection for seat in self._seats if seat.connection is not None)
         self._start_over()
         for callback in self._followers:
             callback()
 
     def _start_over(self) -> None:
+        self._pid = os.getpid()
         self._here = threading.local()
         self._seats: weakref.WeakSet[Seat] = weakref.WeakSet()
         self._register = threading.Lock()
@@ -144,11 +165,6 @@ class Connections:
     def _open(self, seat: Seat) -> None:
         if self._is_closed:
             raise BackendUnavailableError("The database was closed.")
-        if _inherited:
-            raise BackendUnavailableError(
-                "This process was forked while a thread was inside the database, so its locks cannot be trusted.",
-                hint="Fork outside of transactions, or start a fresh process.",
-            )
         seat.connection = self._connect()
         seat.generation += 1
 
@@ -158,8 +174,8 @@ class Connections:
 _watched: weakref.WeakSet[Connections] = weakref.WeakSet()
 _busy: list[Seat] = []
 """Seats in use at the fork that is under way."""
-_inherited: list[Seat] = []
-"""In a child, for ever: what was in use at its fork. To close such a connection could write, so none ever is."""
+_inherited: list[sqlite3.Connection] = []
+"""In a child, for ever: what was open at its fork. To close such a connection could write, so none ever is."""
 _forking = threading.Lock()
 _is_hooked = False
 
@@ -189,7 +205,7 @@ def _after_in_parent() -> None:
 def _after_in_child() -> None:
     global _forking  # noqa: PLW0603 - the parent's may be waited for by threads that the child does not have
     _forking = threading.Lock()
-    _inherited.extend(_busy)
+    _inherited.extend(seat.connection for seat in _busy if seat.connection is not None)
     _busy.clear()
     for connections in list(_watched):
         connections.restart_in_child()

@@ -27,6 +27,10 @@ MIN_SQLITE = (3, 35, 0)
 """With DROP COLUMN, which the contracting half of a migration needs; Debian 11 has 3.34, Debian 12 3.40."""
 LIVE = timedelta(minutes=1)
 """A worker whose last sign of life is older is taken for gone."""
+CACHE_KIB = 512
+"""Per connection, that is per thread: a quarter of SQLite's default was as fast, and a server has 64 threads."""
+LOG_BYTES = 64 << 20
+"""What the log is cut to after a burst."""
 
 _PAUSE_S = 0.001
 _STATEMENTS = 256
@@ -159,9 +163,9 @@ class LocalDatabase:
         if self._is_closed:
             return
         self._is_closed = True
-        # Busy readers of other processes, or a full disk, keep the log beside the file, which is no fault.
+        # Busy processes beside this one, or a full disk, keep the log beside the file, which is no fault.
         with suppress(sqlite3.Error, BackendUnavailableError):
-            self._query(lambda connection: connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall())
+            self._query(self._writer.checkpoint)
         self._connections.close()
 
     def __enter__(self) -> Self:
@@ -219,6 +223,9 @@ def _set_up(connection: sqlite3.Connection, path: Path) -> None:
     connection.execute("PRAGMA synchronous=FULL")
     # On macOS an fsync reaches the platter only with this; elsewhere it does nothing.
     connection.execute("PRAGMA fullfsync=ON")
+    connection.execute("PRAGMA wal_autocheckpoint=0")  # see Writer.checkpoint
+    connection.execute(f"PRAGMA cache_size=-{CACHE_KIB}")
+    connection.execute(f"PRAGMA journal_size_limit={LOG_BYTES}")
 
 
 def _read(seat: Seat, query: Callable[[sqlite3.Connection], T], *, snapshot: bool) -> T:

@@ -115,4 +115,3 @@ def release(
     if after is not job:
         save_job(connection, job, after, now)
     return answer
-

@@ -51,9 +51,7 @@ def test_it_hears_another_handle_of_the_file(ledger: Ledger, path: Path, clock: 
         assert [feed.poll(), feed.poll()] == [True, False]
 
 
-def test_it_looks_more_often_while_something_happens(
-    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_it_looks_more_often_while_something_happens(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     feed = ledger.queue.listen()
     assert (feed.interval, feed.fileno()) == (changes.BUSY_INTERVAL_S, None)
     later = changes.time.monotonic() + changes.BUSY_FOR_S + 1

@@ -1,8 +1,9 @@
 """What opening checks, what closing leaves, and how SQLite's troubles are told."""
 
-import os
 import sqlite3
+import sys
 import threading
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -21,6 +22,8 @@ from musproj.errors import (
 )
 from musproj.testing.clock import FakeClock
 from musproj.testing.ledger import Ledger
+
+needs_proc = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 
 
 def mark(database: LocalDatabase, name: str, at: int = 0) -> None:
@@ -152,6 +155,7 @@ class TestClose:
             with pytest.raises(BackendUnavailableError, match="was closed"):
                 call()
 
+    @needs_proc
     def test_it_closes_the_connections_of_other_threads(self, database: LocalDatabase) -> None:
         inside, leave = threading.Event(), threading.Event()
 
@@ -169,6 +173,7 @@ class TestClose:
         thread.join()
         assert (len(before) > 0, open_files(database.path)) == (True, [])
 
+    @needs_proc
     def test_a_thread_that_ends_takes_its_connection_along(self, database: LocalDatabase) -> None:
         marks(database)
         before = len(open_files(database.path))
@@ -251,9 +256,7 @@ class TestTroubles:
 def open_files(path: Path) -> list[str]:
     """Return this process' descriptors of a database and its companions."""
     links = []
-    for descriptor in os.listdir("/proc/self/fd"):
-        try:
-            links.append(os.readlink(f"/proc/self/fd/{descriptor}"))
-        except OSError:
-            continue
+    for descriptor in Path("/proc/self/fd").iterdir():
+        with suppress(OSError):
+            links.append(str(descriptor.readlink()))
     return [link for link in links if link.startswith(str(path))]

@@ -89,7 +89,7 @@ def test_several_that_open_a_new_file_at_once_make_it_once(path: Path, clock: Fa
 
 def test_the_schema_itself_refuses_a_second_version_of_a_job(ledger: Ledger, database: LocalDatabase) -> None:
     job = ledger.publish(ledger.ready())
-    with pytest.raises(BackendUnavailableError, match="UNIQUE constraint failed: version.job_id"):
+    with pytest.raises(BackendUnavailableError, match=r"UNIQUE constraint failed: version\.job_id"):
         database.write(lambda c: c.execute("UPDATE version SET job_id = ? WHERE n = 1", (job.job_id,)))
 
 
@@ -97,7 +97,7 @@ def test_the_schema_itself_refuses_two_live_twins(ledger: Ledger, database: Loca
     asset = ledger.ready()
     ledger.submit(asset, force=False)
     other = ledger.submit(asset)
-    with pytest.raises(BackendUnavailableError, match="UNIQUE constraint failed: job.owner, job.dedupe"):
+    with pytest.raises(BackendUnavailableError, match=r"UNIQUE constraint failed: job\.owner, job\.dedupe"):
         database.write(
             lambda c: c.execute("UPDATE job SET dedupe = (SELECT max(dedupe) FROM job) WHERE id = ?", (other.job_id,))
         )

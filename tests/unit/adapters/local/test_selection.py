@@ -3,7 +3,6 @@
 import sqlite3
 from collections.abc import Callable
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
@@ -11,8 +10,7 @@ from musproj.adapters.local import selection
 from musproj.adapters.local.database import LocalDatabase
 from musproj.adapters.local.rows import JOBS
 from musproj.domain.asset import Asset
-from musproj.domain.job import Job, WaitReason
-from musproj.domain.ledger import Rules, Worker
+from musproj.domain.ledger import Rules
 from musproj.testing.ledger import Ledger
 from musproj.testing.records import new_job, new_worker
 
@@ -73,9 +71,7 @@ CROWDS = {
 
 
 @pytest.mark.parametrize("crowd_is", CROWDS)
-def test_ten_thousand_others_do_not_slow_a_claim_down(
-    ledger: Ledger, database: LocalDatabase, crowd_is: str
-) -> None:
+def test_ten_thousand_others_do_not_slow_a_claim_down(ledger: Ledger, database: LocalDatabase, crowd_is: str) -> None:
     asset = ledger.ready()
     ledger.running(asset, "separate")
     crowd(database, ledger, asset, **CROWDS[crowd_is])

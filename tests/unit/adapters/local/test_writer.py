@@ -1,5 +1,6 @@
 """Several threads share a transaction, and nothing of one is lost or undone by another."""
 
+import signal
 import sqlite3
 import threading
 import time
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from musproj.adapters.local import writer
 from musproj.adapters.local.database import LocalDatabase
 from musproj.errors import BackendUnavailableError, JobNotFoundError, StorageFullError
 from musproj.testing.clock import FakeClock
@@ -170,6 +172,36 @@ class TestWaiting:
         assert names(database) == {f"{n}" for n in range(8)}
 
 
+class TestCheckpoints:
+    """SQLite's own ones may meet a writer of another process, which corrupts files up to 3.51.2."""
+
+    def test_sqlites_own_are_off(self, database: LocalDatabase) -> None:
+        assert database.read(lambda c: c.execute("PRAGMA wal_autocheckpoint").fetchone()) == (0,)
+
+    def test_the_log_is_folded_in_now_and_then(
+        self, database: LocalDatabase, path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(writer, "CHECKPOINT_EVERY", 5)
+        sizes = []
+        for n in range(60):
+            database.write(put(f"{n:09}" * 50))
+            sizes.append((path.stat().st_size, path.with_name("musproj.db-wal").stat().st_size))
+        assert sizes[-1][0] > sizes[0][0]
+        assert sizes[-1][1] == sizes[30][1]
+        assert len(names(database)) == 60
+
+    def test_one_that_meets_a_foreign_lock_is_put_off(
+        self, database: LocalDatabase, path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        database.write(put("a"))
+        before = path.stat().st_size
+        with locked_elsewhere(path):
+            database.read(database._writer.checkpoint)
+            assert path.stat().st_size == before
+        database.read(database._writer.checkpoint)
+        assert path.stat().st_size > before
+
+
 class TestInterrupts:
     def test_an_interrupted_leader_undoes_the_batch_and_tells_the_others(
         self, database: LocalDatabase, pool: ThreadPoolExecutor
@@ -187,6 +219,22 @@ class TestInterrupts:
         assert [type(error) for error in errors[1:]] == [BackendUnavailableError] * 2
         database.write(put("next"))
         assert names(database) == {"leader", "next"}
+
+    def test_who_is_interrupted_while_waiting_holds_nobody_up(
+        self, database: LocalDatabase, pool: ThreadPoolExecutor
+    ) -> None:
+        def interrupt() -> None:
+            all_wait(database, 1)
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+        with leader_at_work(database, pool):
+            interrupter = pool.submit(interrupt)
+            with pytest.raises(KeyboardInterrupt):
+                database.write(put("interrupted"))
+            assert interrupter.exception(PATIENCE) is None
+            after = pool.submit(database.write, put("after"))
+        assert after.result(PATIENCE) == 1
+        assert names(database) == {"leader", "after"}
 
     def test_alone_it_undoes_its_own(self, database: LocalDatabase) -> None:
         def interrupt(connection: sqlite3.Connection) -> None:
