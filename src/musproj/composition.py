@@ -1,9 +1,11 @@
 """The composition root: the only place that picks adapters and wires them."""
 
 import logging
+import threading
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from datetime import timedelta
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -25,7 +27,7 @@ from musproj.ports.plugin import (
     QueuePlugin,
     StoragePlugin,
 )
-from musproj.ports.processor import AudioProbe, Processor
+from musproj.ports.processor import AudioInfo, AudioProbe, Processor
 from musproj.ports.queue import JobQueue
 from musproj.registry import METADATA, PROCESSORS, QUEUE, STORAGE, ProcessorCatalog, load
 from musproj.settings import Settings
@@ -126,8 +128,30 @@ class MusProj:
 
 def open_probe(settings: Settings) -> AudioProbe:
     """Return what looks at audio files; the caller closes it."""
-    probe: AudioProbe = load("musproj.probe", PROBE)(max_duration_s=settings.max_duration_s)
-    return probe
+    return _LateProbe(settings)
+
+
+class _LateProbe(AudioProbe):
+    """The probe, imported when it is first asked: most processes and nearly all commands look at no file."""
+
+    __slots__ = ("_lock", "_probe", "_settings")
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._probe: AudioProbe | None = None
+        self._lock = threading.Lock()
+
+    def probe(self, path: Path) -> AudioInfo:
+        with self._lock:
+            if self._probe is None:
+                self._probe = load("musproj.probe", PROBE)(max_duration_s=self._settings.max_duration_s)
+            probe = self._probe
+        return probe.probe(path)
+
+    def close(self) -> None:
+        with self._lock:
+            if self._probe is not None:
+                self._probe.close()
 
 
 def open_catalog(settings: Settings, processors: Sequence[Processor] = ()) -> ProcessorCatalog:

@@ -10,7 +10,6 @@ from musproj.settings import Settings
 WILDCARDS = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared with, not bound
 FAR_AWAY = {socket.AF_INET: ("192.0.2.1", 9), socket.AF_INET6: ("2001:db8::1", 9)}
 """Documentation addresses (RFC 5737, RFC 3849): asked for a route, never sent anything."""
-BACKLOG = 2048
 
 
 def refuse_open_door(settings: Settings) -> None:
@@ -24,21 +23,6 @@ def refuse_open_door(settings: Settings) -> None:
             f"Binding {settings.host} would open the API to everybody.",
             hint="Set MUSPROJ_API_KEY, or bind 127.0.0.1.",
         )
-
-
-def listen(settings: Settings) -> socket.socket:
-    """Return the bound socket that the API listens on.
-
-    Raises:
-        ConfigurationError: the address is taken, or not of this host.
-    """
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    try:
-        return socket.create_server((settings.host, settings.port), family=family, backlog=BACKLOG)
-    except OSError as exc:
-        raise ConfigurationError(
-            f"Cannot listen on {settings.host}:{settings.port}: {exc.strerror or exc}.", hint="Choose another --port."
-        ) from exc
 
 
 def reachable(settings: Settings, port: int) -> Settings:

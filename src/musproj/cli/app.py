@@ -1,85 +1,48 @@
-"""The tree of commands, and the one place where errors become messages and exit codes."""
+"""Run one command line: the one place where errors become messages and exit codes."""
 
-import importlib
+import contextlib
 import io
 import os
+import signal
 import sys
+import threading
 import traceback
-from collections.abc import Sequence
-from typing import Annotated
+from collections.abc import Iterator, Sequence
+from types import FrameType
 
-import typer
 from typer.exceptions import TyperException
 
-from musproj._version import __version__
-from musproj.cli.call import new_app
-from musproj.cli.output import print_error, write
+from musproj.cli.output import ClosedOutputError, print_error
+from musproj.cli.tree import build
 
 INTERRUPTED = 130
 """128 + SIGINT."""
+TERMINATED = 143
+"""128 + SIGTERM."""
 WRONG_USAGE = 2
 CLOSED_PIPE = 141
 """128 + SIGPIPE: what a shell shows for a program that this signal ended."""
 
-COMMANDS = {
-    "demo": "demo",
-    "serve": "serve",
-    "work": "work",
-    "upload": "uploads",
-    "download": "downloads",
-    "submit": "submit",
-    "run": "oneoff",
-    "assets": "assets",
-    "jobs": "jobs",
-    "processors": "processors",
-    "doctor": "doctor",
-    "gc": "gc",
-    "config": "config",
-    "help": "topics",
-    "version": "topics",
-}
-"""Command → the module of this package that has it, in the order of the help."""
-GROUPS = frozenset({"assets", "jobs", "processors", "config"})
-"""Those that have commands of their own."""
-
 _STANDARD_STREAMS = (0, 1, 2)
 
 
-def _show_version(wanted: bool) -> None:  # noqa: FBT001 - Typer's callback
-    if wanted:
-        write(f"musproj {__version__}")
-        raise typer.Exit
-
-
-def build(wanted: str | None = None) -> typer.Typer:
-    """Return the program; with the one command `wanted` alone, where that is known, it is there sooner."""
-    app = new_app("Uploads, versions and background processing of audio.", add_completion=True)
-    app.callback()(_root)
-    names = [wanted] if wanted in COMMANDS else list(COMMANDS)
-    for module in dict.fromkeys(COMMANDS[name] for name in names):
-        part: typer.Typer = importlib.import_module(f"musproj.cli.{module}").app
-        app.add_typer(part, name=module if module in GROUPS else None)
-    return app
-
-
-def _root(
-    version: Annotated[  # noqa: ARG001 - the option's callback does it
-        bool, typer.Option("--version", "-V", is_eager=True, callback=_show_version, help="Show the version.")
-    ] = False,
-) -> None:
-    """Uploads, versions and background processing of audio."""
+class _TerminatedError(BaseException):
+    """SIGTERM came; as an exception, so that half-written files are taken away on the way out."""
 
 
 def run(words: Sequence[str]) -> int:
     """Run one command line and return its exit code."""
     _open_closed_streams()
     try:
-        code = _dispatch(words or ["--help"])
-        sys.stdout.flush()
-    except BrokenPipeError:
+        with _terminable():
+            code = _dispatch(words or ["--help"])
+            sys.stdout.flush()
+    except (ClosedOutputError, BrokenPipeError):
         # Python flushes stdout once more at exit, which must not fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return CLOSED_PIPE
+    except _TerminatedError:
+        return TERMINATED
     return code
 
 
@@ -88,7 +51,7 @@ def _dispatch(words: Sequence[str]) -> int:
     try:
         # Without its standalone mode Typer hands errors on, and returns what the command returned.
         answer = build(words[0])(list(words), prog_name="musproj", standalone_mode=False)
-    except BrokenPipeError:
+    except (ClosedOutputError, BrokenPipeError):
         raise
     except TyperException as exc:
         return _wrong_usage(exc, as_json=as_json)
@@ -117,12 +80,29 @@ def _failed(error: Exception, *, as_json: bool, in_full: bool) -> int:
     if in_full:
         traceback.print_exception(error)
     hint = None if in_full else "Run it again with -vv for the traceback."
-    print_error("internal", f"{type(error).__name__}: {error}", hint=hint, facts={}, as_json=as_json)
+    print_error("internal", f"{type(error).__name__}: {error}", hint=hint, facts={"retryable": False}, as_json=as_json)
     return 1
 
 
 def _verbosity(words: Sequence[str]) -> int:
     return sum(len(word) - 1 if word.startswith("-v") else 1 for word in words if word in ("-v", "-vv", "--verbose"))
+
+
+@contextlib.contextmanager
+def _terminable() -> Iterator[None]:
+    """Let SIGTERM end the block in order; who handles it already, or is not in the main thread, is left alone."""
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _terminate(_number: int, _frame: FrameType | None) -> None:
+    raise _TerminatedError
 
 
 def _open_closed_streams() -> None:

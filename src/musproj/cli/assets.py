@@ -61,9 +61,7 @@ def show(call: Call, assets: AssetArguments) -> int:
 
 @app.command("versions", epilog=examples(f"musproj assets versions {NEWEST}"))
 @command
-def versions(
-    call: Call, asset: AssetArgument, limit: Limit = 20, cursor: Cursor = None, every: All = False
-) -> None:
+def versions(call: Call, asset: AssetArgument, limit: Limit = 20, cursor: Cursor = None, every: All = False) -> None:
     """List the versions of an asset, newest first, with a line per file."""
     from musproj import DEFAULT_OWNER
     from musproj.cli import tables, wire
@@ -134,9 +132,7 @@ def undelete(call: Call, assets: AssetArguments) -> int:
     return _each(call, assets, lambda mp, asset: mp.assets.undelete(DEFAULT_OWNER, asset))
 
 
-def _each(
-    call: Call, texts: Sequence[str], action: "Callable[[MusProj, AssetId], Asset | AssetView]"
-) -> int:
+def _each(call: Call, texts: Sequence[str], action: "Callable[[MusProj, AssetId], Asset | AssetView]") -> int:
     """Do one thing to each asset and print what became of it."""
     from musproj.cli import failures
     from musproj.cli.references import asset_id, expand

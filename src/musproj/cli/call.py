@@ -89,7 +89,7 @@ def command(function: Callable[Concatenate[Call, P], R]) -> Callable[P, R]:
 
     @functools.wraps(function)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
-        shared = {name: kwargs.pop(name) for name in SHARED}
+        shared: Flags = {name: kwargs.pop(name) for name in SHARED}
         return function(Call(**shared), *args, **kwargs)
 
     signature = inspect.signature(function)

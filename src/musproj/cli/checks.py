@@ -7,10 +7,10 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed_version
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import attrs
 
@@ -52,7 +52,7 @@ class Finding:
 def examine(settings: Settings) -> Iterator[Finding]:
     """Yield what every check finds; one that fails stops no other."""
     for name, check in _HERE.items():
-        yield from _guarded(name, lambda check=check: check(settings))
+        yield from _guarded(name, partial(check, settings))
     if not _is_started(settings):
         yield Finding("data", "ok", f"{settings.data} is not there yet; the first use makes it")
         return

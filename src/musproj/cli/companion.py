@@ -26,13 +26,9 @@ class Companion:
         self._command = [sys.executable, "-m", "musproj", "work", *flags, "--parent", str(os.getpid())]
         self._ending = threading.Event()
         self._process: subprocess.Popen[bytes] | None = None
-        self._lock = threading.Lock()
+        # Re-entrant: a signal may come, and ask for a drain, while this very thread starts the process.
+        self._lock = threading.RLock()
         self._watcher = threading.Thread(target=self._watch, name="musproj-companion", daemon=True)
-
-    @property
-    def is_ending(self) -> bool:
-        """Whether it was told to drain."""
-        return self._ending.is_set()
 
     @property
     def pid(self) -> int | None:
@@ -51,15 +47,15 @@ class Companion:
             if self._process is not None:
                 self._process.send_signal(signal.SIGTERM)
 
-    def wait(self, timeout: float) -> bool:
-        """Wait for the end of the drained worker; kill it, and return False, if it is not over in `timeout` seconds."""
+    def end(self, timeout: float) -> None:
+        """Drain the worker, unless that was begun, and kill it if it is not over in `timeout` seconds."""
+        if not self._ending.is_set():
+            self.drain()
         if self._process is None:
-            return True
+            return
         self._watcher.join(timeout)
-        if not self._watcher.is_alive():
-            return True
-        self._process.kill()
-        return False
+        if self._watcher.is_alive():
+            self._process.kill()
 
     def _launch(self) -> None:
         with self._lock:
@@ -69,6 +65,8 @@ class Companion:
             self._process = subprocess.Popen(  # noqa: S603 - this very program
                 self._command, stdin=subprocess.DEVNULL, stdout=sys.stderr, start_new_session=True
             )
+            if self._ending.is_set():
+                self._process.send_signal(signal.SIGTERM)
 
     def _watch(self) -> None:
         pause = FIRST_PAUSE

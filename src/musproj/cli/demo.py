@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 app = new_app()
 
+
 @app.command("demo", epilog=examples("musproj demo", "musproj demo take.wav --keep"))
 @command
 def demo(

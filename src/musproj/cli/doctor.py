@@ -27,15 +27,18 @@ def doctor(call: Call) -> int:
 
     findings = list(examine(call.settings()))
     problems = [finding.name for finding in findings if finding.status == "problem"]
-    call.out.result(
-        "doctor", lambda: _document(findings), ids=problems, shape=lambda form: _table(form, findings)
-    )
+    call.out.result("doctor", lambda: _document(findings), ids=problems, shape=lambda form: _table(form, findings))
     return ExitCode.INTEGRITY if problems else ExitCode.OK
 
 
 def _document(findings: "Sequence[Finding]") -> Document:
     checks = [
-        {"name": found.name, "status": found.status, "detail": found.detail, **({"fix": found.fix} if found.fix else {})}
+        {
+            "name": found.name,
+            "status": found.status,
+            "detail": found.detail,
+            **({"fix": found.fix} if found.fix else {}),
+        }
         for found in findings
     ]
     return {"checks": checks, "ok": all(found.status != "problem" for found in findings)}

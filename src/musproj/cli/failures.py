@@ -28,9 +28,7 @@ def describe(error: MusProjError, *, as_json: bool, about: str | None = None) ->
     print_error(error.code, message, hint=error.hint, facts=facts, as_json=as_json)
 
 
-def each(
-    out: Output, items: Sequence[T], action: Callable[[T], R], *, name: Callable[[T], str] = str
-) -> Iterator[R]:
+def each(out: Output, items: Sequence[T], action: Callable[[T], R], *, name: Callable[[T], str] = str) -> Iterator[R]:
     """Yield what `action` makes of each item; of several, one that fails is told on stderr and left out.
 
     Raises:

@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
 from musproj.domain.media import container_of
 from musproj.errors import ConflictError, InvalidError, StorageFullError
@@ -54,7 +54,7 @@ def refuse_existing(path: Path, *, force: bool) -> None:
 
 
 @contextmanager
-def written_whole(path: Path, *, force: bool) -> Iterator[BinaryIO]:
+def written_whole(path: Path, *, force: bool) -> Iterator[IO[bytes]]:
     """Open a file that appears as `path` when the block ends well, and leaves nothing when it does not.
 
     Raises:
@@ -104,7 +104,7 @@ def _stands_for(text: str) -> list[Path]:
             raise InvalidError(f"The folder {text!r} holds no audio file.")
         return inside
     if not path.exists() and glob.has_magic(text):
-        matches = [Path(match) for match in sorted(glob.glob(text, recursive=True))]
+        matches = [Path(match) for match in sorted(glob.glob(text, recursive=True))]  # noqa: PTH207 - Path.glob takes no absolute pattern
         if not matches:
             raise InvalidError(f"No file matches {text!r}.")
         return [file for file in matches if file.is_file()]

@@ -48,8 +48,13 @@ def _fate(removal: "Removal", *, run: bool) -> str:
 
 def _document(report: "GcReport", *, run: bool) -> Document:
     removals = [
-        {"objectKey": item.key, "size": item.size_bytes, "reason": item.reason, "removed": item.removed,
-         "garbage": item.is_garbage}
+        {
+            "objectKey": item.key,
+            "size": item.size_bytes,
+            "reason": item.reason,
+            "removed": item.removed,
+            "garbage": item.is_garbage,
+        }
         for item in report.removals
     ]
     return {"data": removals, "dryRun": not run, "freedBytes": report.freed_bytes}

@@ -63,7 +63,7 @@ def show(call: Call, jobs: JobArguments) -> int:
     """Show jobs with parameters, result, error and attempts; of a waiting one also what would help."""
     from musproj import DEFAULT_OWNER
     from musproj.cli import failures, tables, waiting, wire
-    from musproj.cli.references import job_id, expand
+    from musproj.cli.references import expand, job_id
 
     wanted = list(expand(jobs))
     with call.open() as mp:
@@ -115,7 +115,7 @@ def cancel(call: Call, jobs: JobArguments) -> int:
     """Cancel jobs: a waiting one at once, a running one within seconds; prints which side won."""
     from musproj import DEFAULT_OWNER, JobStatus
     from musproj.cli import failures
-    from musproj.cli.references import job_id, expand
+    from musproj.cli.references import expand, job_id
 
     wanted = list(expand(jobs))
     with call.open() as mp:
@@ -131,7 +131,7 @@ def retry(call: Call, jobs: JobArguments) -> int:
     """Submit failed or cancelled jobs anew: each is a new job, whose id is printed."""
     from musproj import DEFAULT_OWNER
     from musproj.cli import failures
-    from musproj.cli.references import job_id, expand
+    from musproj.cli.references import expand, job_id
 
     wanted = list(expand(jobs))
     with call.open() as mp:

@@ -29,7 +29,10 @@ app = new_app()
 @command
 def run(
     call: Call,
-    kind: Annotated[str, typer.Argument(metavar="TYPE", help="Name of a processor (`musproj processors`), or `package.module:object`.")],
+    kind: Annotated[
+        str,
+        typer.Argument(metavar="TYPE", help="Name of a processor (`musproj processors`), or `package.module:object`."),
+    ],
     source: Annotated[Path, typer.Argument(metavar="IN", help="An audio file.")],
     output: Annotated[
         Path | None,

@@ -133,9 +133,20 @@ def dump(document: Document, *, for_people: bool) -> str:
     return json.dumps(document, sort_keys=True, allow_nan=False, indent=2 if for_people else None)
 
 
+class ClosedOutputError(Exception):
+    """Nobody reads stdout any more; not an OSError, which Typer would answer in its own way."""
+
+
 def write(line: str) -> None:
-    """Print one line of the result at once, so that a reader of a pipe sees it and an error of it is ours."""
-    print(line, flush=True)  # noqa: T201 - the one place that prints the result
+    """Print one line of the result at once, so that a reader of a pipe sees it.
+
+    Raises:
+        ClosedOutputError: the reader went away.
+    """
+    try:
+        print(line, flush=True)  # noqa: T201 - the one place that prints the result
+    except BrokenPipeError as exc:
+        raise ClosedOutputError from exc
 
 
 def write_bytes(block: bytes) -> None:
@@ -143,12 +154,17 @@ def write_bytes(block: bytes) -> None:
 
     Raises:
         InvalidError: people look at stdout.
+        ClosedOutputError: the reader went away.
     """
     if sys.stdout.isatty():
         from musproj.errors import InvalidError
 
         raise InvalidError("Audio is not written to a terminal.", hint="Send it to a file or a pipe: -o - > take.wav")
-    sys.stdout.buffer.write(block)
+    try:
+        sys.stdout.buffer.write(block)
+        sys.stdout.buffer.flush()
+    except BrokenPipeError as exc:
+        raise ClosedOutputError from exc
 
 
 def complain(message: str) -> None:

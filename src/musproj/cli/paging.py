@@ -21,9 +21,7 @@ Since = Annotated[
 ]
 
 
-def pages(
-    read: "Callable[[int, str | None], Page[T]]", limit: int, cursor: str | None, *, every: bool
-) -> "Page[T]":
+def pages(read: "Callable[[int, str | None], Page[T]]", limit: int, cursor: str | None, *, every: bool) -> "Page[T]":
     """Return `limit` items from `cursor` on, or all of them, however many pages that takes."""
     from musproj.ports.assets import Page
 

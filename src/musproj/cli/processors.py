@@ -15,18 +15,21 @@ app = new_app("The processors of this installation.")
 
 
 @app.callback(invoke_without_command=True, epilog=examples("musproj processors", "musproj processors show enhance"))
-def default(context: typer.Context) -> None:
+@command
+def default(call: Call, context: typer.Context) -> None:
     """List the processors, or show one of them."""
     if context.invoked_subcommand is None:
-        from musproj.cli.app import run
-
-        raise typer.Exit(run(["processors", "list"]))
+        _list(call)
 
 
 @app.command("list", epilog=examples("musproj processors list --json"))
 @command
 def list_(call: Call) -> None:
     """List the processors with what each publishes; one that cannot run here names what is missing."""
+    _list(call)
+
+
+def _list(call: Call) -> None:
     from musproj.cli import wire
     from musproj.composition import open_catalog
 

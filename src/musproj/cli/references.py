@@ -3,8 +3,8 @@
 import sys
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
-from pathlib import Path
 from enum import StrEnum
+from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from musproj.domain.ids import AssetId, JobId, is_id

@@ -39,24 +39,25 @@ def serve(
 
     for module in ("starlette", "msgspec", "uvicorn"):
         require(module, "server")
-    from musproj.cli.api import Api
+    from musproj.cli.api import serve_pair
     from musproj.cli.companion import Companion
+    from musproj.http.server import check_bind, listen
 
     settings = call.settings(host=host, port=port, concurrency=concurrency)
     addresses.refuse_open_door(settings)
-    with addresses.listen(settings) as listener:
+    with listen(settings) as listener:
         settings = addresses.reachable(settings, listener.getsockname()[1])
         companion = None if no_worker else Companion(_worker_flags(call, settings))
         with MusProj.open(settings) as mp:
-            api = Api(mp, listener, companion)
-            api.run(on_start=lambda: _print(call, settings, companion))
+            check_bind(mp)
+            serve_pair(mp, listener, companion, lambda: _print(call, settings, companion))
 
 
 def _worker_flags(call: Call, settings: "Settings") -> list[str]:
     flags = ["--data", str(settings.data)]
     if settings.concurrency is not None:
         flags += ["--concurrency", str(settings.concurrency)]
-    return [*flags, *["-v"] * min(call.verbose, 2)]
+    return [*flags, *["-v"] * min(call.verbose, 2), *["--quiet"] * call.out.quiet]
 
 
 def _print(call: Call, settings: "Settings", companion: "Companion | None") -> None:

@@ -27,7 +27,7 @@ Params = Annotated[
     ),
 )
 @command
-def submit(  # noqa: PLR0913 - a parameter per flag
+def submit(
     call: Call,
     kind: Annotated[str, typer.Argument(metavar="TYPE", help="Name of a processor: `musproj processors`.")],
     assets: Annotated[

@@ -8,6 +8,7 @@ import typer
 from musproj._version import __version__
 from musproj.cli.call import Call, command, examples, new_app
 from musproj.cli.output import Fields, Table
+from musproj.cli.tree import build
 
 app = new_app()
 
@@ -17,14 +18,13 @@ app = new_app()
 def help_(
     call: Call,
     words: Annotated[list[str] | None, typer.Argument(metavar="[exit-codes | COMMAND...]")] = None,
-) -> int:
+) -> None:
     """Show the exit codes, or the help of a command."""
     if words == ["exit-codes"]:
         _exit_codes(call)
-        return 0
-    from musproj.cli.app import run
-
-    return run([*(words or []), "--help"])
+        return
+    asked = [*(words or ()), "--help"]
+    build(asked[0])(asked, prog_name="musproj", standalone_mode=False)
 
 
 @app.command("version", epilog=examples("musproj version --json"))

@@ -9,7 +9,7 @@ from musproj import DEFAULT_OWNER, Asset, InputRef, Job, JobSpec, JobStatus, Mus
 from musproj.cli import signed, tables, text, wire
 from musproj.cli.companion import Companion
 from musproj.cli.files import written_whole
-from musproj.cli.output import Document, Form, Lines, Output, Table
+from musproj.cli.output import Document, Form, Lines, Output
 from musproj.cli.sound import make_recording
 from musproj.cli.terminal import progress
 from musproj.cli.waiting import exit_of
@@ -65,8 +65,7 @@ class Walkthrough:
         try:
             yield
         finally:
-            worker.drain()
-            worker.wait(WORKER_GRACE)
+            worker.end(WORKER_GRACE)
 
     def _make(self) -> Path:
         path = _free_name(self._folder / "take.wav")
@@ -86,22 +85,22 @@ class Walkthrough:
 
     def _enhance(self, mp: MusProj, asset: Asset) -> Job:
         spec = JobSpec(type=PROCESSOR, inputs={"input": InputRef(asset_id=asset.asset_id)})
-        job = mp.jobs.submit(DEFAULT_OWNER, spec).job
+        submitted = job = mp.jobs.submit(DEFAULT_OWNER, spec).job
         seen: dict[JobStatus, None] = {}
         with progress(PROCESSOR, wanted=not self._out.quiet, no_color=self._out.no_color) as report:
-            for job in mp.jobs.watch(DEFAULT_OWNER, job.job_id, timeout=PATIENCE):
+            for job in mp.jobs.watch(DEFAULT_OWNER, submitted.job_id, timeout=PATIENCE):
                 report(job.progress / 100, job.stage or "")
                 seen[job.status] = None
         if not job.is_terminal:
-            raise ProcessorTimeoutError(f"The job is {job.status} after {PATIENCE:.0f} s.", hint="Look at: musproj doctor")
+            raise ProcessorTimeoutError(
+                f"The job is {job.status} after {PATIENCE:.0f} s.", hint="Look at: musproj doctor"
+            )
         made = f"  v{job.created_version}" if job.created_version else ""
         self._say(4, "submit", f"{PROCESSOR} {job.job_id}  {' → '.join(seen)}{made}")
         return job
 
     def _give_up(self, job: Job) -> int:
-        self._out.result(
-            "job", lambda: wire.job(job), ids=[job.job_id], shape=lambda form: tables.job(form, job)
-        )
+        self._out.result("job", lambda: wire.job(job), ids=[job.job_id], shape=lambda form: tables.job(form, job))
         return exit_of(job)
 
     def _download(self, mp: MusProj, asset: Asset, source: Path) -> Path:
@@ -142,7 +141,13 @@ class Walkthrough:
     ) -> Document:
         kept = {"path": str(target)} if self._is_kept else {}
         shown = [wire.version(version) for version in versions]
-        return {"assetId": asset.asset_id, "job": wire.job(job), "versions": shown, "seconds": round(seconds, 3), **kept}
+        return {
+            "assetId": asset.asset_id,
+            "job": wire.job(job),
+            "versions": shown,
+            "seconds": round(seconds, 3),
+            **kept,
+        }
 
     def _say(self, number: int, step: str, message: str) -> None:
         if not (self._out.as_json or self._out.quiet):

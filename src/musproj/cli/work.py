@@ -29,7 +29,7 @@ _LOGGED = frozenset({"job_failed", "job_fenced", "backend_down", "lease_expired"
 
 @app.command("work", epilog=examples("musproj work --concurrency 2 --burst"))
 @command
-def work(  # noqa: PLR0913 - a parameter per flag
+def work(
     call: Call,
     concurrency: Concurrency = None,
     burst: Annotated[bool, typer.Option("--burst", help="End when there is nothing left to run.")] = False,
@@ -38,7 +38,8 @@ def work(  # noqa: PLR0913 - a parameter per flag
         str | None, typer.Option(metavar="TIME", help="How long running jobs may go on after SIGTERM: 90s, 5m.")
     ] = None,
     isolation: Annotated[
-        str | None, typer.Option(metavar="process|inline", help="`inline` runs a job in the worker itself, to debug it.")
+        str | None,
+        typer.Option(metavar="process|inline", help="`inline` runs a job in the worker itself, to debug it."),
     ] = None,
     parent: Annotated[int | None, typer.Option(hidden=True, help="Drain when this process ends.")] = None,
     storage: Annotated[str | None, typer.Option(hidden=True)] = None,

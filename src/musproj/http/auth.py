@@ -2,6 +2,7 @@
 
 import hmac
 from collections.abc import Iterable
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 from starlette.types import Scope
@@ -41,6 +42,7 @@ class Hosts:
         names = [name.lower().rstrip(".") for name in names]
         self._exact = frozenset(name for name in names if not name.startswith("*."))
         self._suffixes = tuple(name[1:] for name in names if name.startswith("*."))
+        self._allows = lru_cache(maxsize=64)(self._look_up)
 
     @classmethod
     def of(cls, settings: Settings) -> "Hosts | None":
@@ -54,10 +56,10 @@ class Hosts:
     def allow(self, scope: Scope) -> bool:
         """Tell whether every `Host` header names an allowed host; none at all is one too few."""
         given = [value for name, value in scope["headers"] if name == b"host"]
-        return bool(given) and all(self._allows(value.decode("latin-1")) for value in given)
+        return bool(given) and all(map(self._allows, given))
 
-    def _allows(self, host: str) -> bool:
-        name = host.lower()
+    def _look_up(self, host: bytes) -> bool:
+        name = host.decode("latin-1").lower()
         name = name[1 : name.find("]")] if name.startswith("[") else name.partition(":")[0]
         name = name.rstrip(".")
         return name in self._exact or name.endswith(self._suffixes)

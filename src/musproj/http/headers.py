@@ -76,13 +76,17 @@ def _tags(header: bytes) -> Iterator[str]:
 
 def wait_seconds(prefer: bytes | None, query: int | None) -> int | None:
     """Return how long the request may be held, None where it shall not; what is malformed is no preference."""
-    wanted = query
-    for preference in (prefer or b"").split(b","):
+    wanted = query if prefer is None else _preferred_wait(prefer, query)
+    return None if wanted is None else min(max(wanted, 1), MAX_WAIT_SECONDS)
+
+
+def _preferred_wait(prefer: bytes, wanted: int | None) -> int | None:
+    for preference in prefer.split(b","):
         name, _, value = preference.partition(b";")[0].partition(b"=")
         value = value.strip().strip(b'"')
         if name.strip().lower() == b"wait" and value.isdigit() and len(value) < 10:
             wanted = int(value)
-    return None if wanted is None else min(max(wanted, 1), MAX_WAIT_SECONDS)
+    return wanted
 
 
 def retry_after(job: Job, now: datetime) -> int:

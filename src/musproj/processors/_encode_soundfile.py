@@ -9,7 +9,7 @@ import numpy as np
 
 from musproj.errors import EncodeUnsupportedError, MissingExtraError, OutputInvalidError, UnsupportedFormatError
 from musproj.processors._decoder import Block
-from musproj.processors._encode import Quantizer, check_finite
+from musproj.processors._quantize import Quantizer, check_finite
 
 _FORMATS = {
     ".flac": ("FLAC", "PCM_24"),

@@ -11,8 +11,8 @@ import numpy as np
 
 from musproj.errors import EncodeUnsupportedError, LimitExceededError, StorageFullError, UnsupportedFormatError
 from musproj.processors._decoder import Block
-from musproj.processors._encode import Quantizer, check_finite
 from musproj.processors._header import SPEAKERS
+from musproj.processors._quantize import Quantizer, check_finite
 
 _BITS = {"PCM_16": 16, "PCM_24": 24, "PCM_32": 32, "FLOAT": 32}
 _PCM, _FLOAT, _EXTENSIBLE = 1, 3, 0xFFFE

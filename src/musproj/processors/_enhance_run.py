@@ -18,9 +18,9 @@ from musproj.processors._dsp_loudness import Loudness, LoudnessMeter
 from musproj.processors._dsp_predict import HopPeaks, gain_for_loudness
 from musproj.processors._dsp_truepeak import to_db
 from musproj.processors._dsp_verify import METER_NAME, StrictPeakMeter
+from musproj.processors._enhance_params import EnhanceParams
 from musproj.processors._measure import Measurement, planar, weights_of
 from musproj.processors.blocks import BlockReader, BlockWriter
-from musproj.processors.enhance import EnhanceParams
 
 _FIRST_SHARE = 0.4
 """Part of the progress of decoding, filtering and measuring; the rounds share what is left, halving it."""

@@ -19,7 +19,8 @@ import numpy as np
 from musproj.errors import AudioCorruptError, AudioEmptyError, AudioTruncatedError, LimitExceededError
 from musproj.ports.processor import AudioInfo, Context, InputFile
 from musproj.processors._decoder import Block, Decoder
-from musproj.processors._encode import Encoder, open_encoder
+from musproj.processors._encode import open_encoder
+from musproj.processors._encoder import Encoder
 from musproj.processors._header import DEFAULT_SPEAKERS
 from musproj.processors._open import open_decoder
 from musproj.processors._sanitize import NonFinite, Sanitizer

@@ -18,7 +18,6 @@ from typing import IO, Any
 
 import attrs
 
-import musproj
 from musproj import errors
 from musproj.errors import AudioCorruptError, AudioEmptyError, BackendUnavailableError, MissingExtraError
 from musproj.ports.processor import AudioInfo, AudioProbe
@@ -181,7 +180,7 @@ def _decode_reply(reply: Mapping[str, Any]) -> AudioInfo:
 
 def _start() -> subprocess.Popen[bytes]:
     """Start the helper with an environment that holds nothing but where to import from."""
-    package_root = str(Path(musproj.__file__).parent.parent)
+    package_root = str(Path(__file__).parents[2])
     environment = {"PYTHONPATH": package_root, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "LC_ALL": "C.UTF-8"}
     try:
         return subprocess.Popen(  # noqa: S603 -- this interpreter and a module of ours

@@ -1,9 +1,9 @@
 """What every processor must do, as a class to inherit; needs pytest, numpy and soundfile.
 
-    class TestReverb(ProcessorContract):
-        @pytest.fixture
-        def processor(self):
-            return reverb
+class TestReverb(ProcessorContract):
+@pytest.fixture
+def processor(self):
+return reverb
 """
 
 import hashlib
@@ -162,9 +162,7 @@ class ProcessorContract:
         }
         assert after == before
 
-    def test_data_is_json_without_holes(
-        self, run: RunIt, make_inputs: Callable[[float], dict[str, InputFile]]
-    ) -> None:
+    def test_data_is_json_without_holes(self, run: RunIt, make_inputs: Callable[[float], dict[str, InputFile]]) -> None:
         """Facts survive JSON unchanged, with camelCase keys and without null, NaN or infinity."""
         data = run(make_inputs(3.0))[0].data
         assert json.loads(json.dumps(data, allow_nan=False)) == data
@@ -215,8 +213,12 @@ class ProcessorContract:
 
     @pytest.mark.parametrize("name", sorted(tones.hostile_files()))
     def test_hostile_input_gives_a_listed_error_or_a_finite_end(
-        self, processor: Processor, run: RunIt, make_inputs: Callable[[float], dict[str, InputFile]],
-        tmp_path: Path, name: str,
+        self,
+        processor: Processor,
+        run: RunIt,
+        make_inputs: Callable[[float], dict[str, InputFile]],
+        tmp_path: Path,
+        name: str,
     ) -> None:
         """No file makes it raise anything that the job record has no code for."""
         inputs = make_inputs(1.0)

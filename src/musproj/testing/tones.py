@@ -127,9 +127,7 @@ def _peak(number: int, divisor: int, degrees: float, amplitude: float, expected:
         tone = sine(rate / divisor, 20 * np.log10(amplitude), 1.0, rate, phase_degrees=degrees)
         return spread(faded(tone, rate), 2)
 
-    return MeterCase(
-        name=f"3341-{number}", signal=signal, key="truePeakDbtp", expected=expected, below=0.4, above=0.2
-    )
+    return MeterCase(name=f"3341-{number}", signal=signal, key="truePeakDbtp", expected=expected, below=0.4, above=0.2)
 
 
 def ebu_cases() -> tuple[MeterCase, ...]:
@@ -186,9 +184,7 @@ def wav_format(
 ) -> bytes:
     """Return the body of a `fmt ` chunk, with whatever values it is told."""
     align = channels * bits // 8 if align is None else align
-    return struct.pack(
-        order + "HHIIHH", tag, channels, rate, (rate * align) & 0xFFFF_FFFF, align & 0xFFFF, bits
-    )
+    return struct.pack(order + "HHIIHH", tag, channels, rate, (rate * align) & 0xFFFF_FFFF, align & 0xFFFF, bits)
 
 
 def riff(*chunks: bytes, magic: bytes = b"RIFF", size: int | None = None, order: str = "<") -> bytes:

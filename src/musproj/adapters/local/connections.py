@@ -83,16 +83,16 @@ class Connections:
             )
         seat: Seat = getattr(self._here, "seat", None) or self._take_seat()
         seat.depth += 1
-        try:
-            while self._is_halted and seat.depth == 1:
-                seat.depth = 0
-                self._resumed.wait()
-                seat.depth = 1
-            if seat.connection is None:
+        while self._is_halted and seat.depth == 1:
+            seat.depth = 0
+            self._resumed.wait()
+            seat.depth = 1
+        if seat.connection is None:
+            try:
                 self._open(seat)
-        except BaseException:
-            seat.depth -= 1
-            raise
+            except BaseException:
+                seat.depth -= 1
+                raise
         return seat
 
     @staticmethod
@@ -137,8 +137,8 @@ class Connections:
 
     def restart_in_child(self) -> None:
         """Forget what the parent's threads had."""
-        if not self._is_halted:  # somebody forked by other means than os.fork
-            _inherited.extend(seat.connection for seat in self._seats if seat.connection is not None)
+        for seat in list(self._seats):
+            seat.close()  # which keeps it, being the parent's
         self._start_over()
         for callback in self._followers:
             callback()
@@ -205,7 +205,6 @@ def _after_in_parent() -> None:
 def _after_in_child() -> None:
     global _forking  # noqa: PLW0603 - the parent's may be waited for by threads that the child does not have
     _forking = threading.Lock()
-    _inherited.extend(seat.connection for seat in _busy if seat.connection is not None)
-    _busy.clear()
     for connections in list(_watched):
         connections.restart_in_child()
+    _busy.clear()

@@ -28,10 +28,10 @@ BATCH = 64
 """Functions per transaction: enough to make the fsync cheap, few enough that the first need not wait for long."""
 RETRY_S = 0.001
 """Mean pause between two tries for the lock. SQLite's own back-off grows to 100 ms and starved a writer for 22.9 s."""
-
-
 CHECKPOINT_EVERY = 200
 """Transactions of this process; at some five pages each it is the thousand pages of SQLite's own rule."""
+CHECKPOINT_RETRY = 20
+"""Transactions after a checkpoint that found another process writing."""
 
 
 class _Ticket(Generic[T]):
@@ -116,6 +116,7 @@ class Writer:
         checkpoint begins (sqlite.org/wal.html, section 11). So its own checkpoints are off, and ours hold the write
         lock through a second connection: the first one's would forbid the checkpoint.
         """
+        self._since_checkpoint = CHECKPOINT_EVERY - CHECKPOINT_RETRY
         with suppress(sqlite3.Error), closing(self._connections.open_apart()) as guard:
             guard.execute("BEGIN IMMEDIATE")
             connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
@@ -155,8 +156,8 @@ class Writer:
                 self._fill(batch)
                 self._perform(batch, seat)
                 _settle(batch)
-                if self._since_checkpoint >= CHECKPOINT_EVERY:
-                    self.checkpoint(_of(seat))
+                if self._since_checkpoint >= CHECKPOINT_EVERY and seat.connection is not None:
+                    self.checkpoint(seat.connection)
             finally:
                 self._connections.leave(seat)
         except sqlite3.Error as exc:
