@@ -17,8 +17,8 @@ from musproj.testing.workers import Installation, account_for, add_asset, submit
 
 pytestmark = pytest.mark.timeout(300)
 
-AT_ONCE = 2
-"""Points tried side by side: one per core of a small machine."""
+AT_ONCE = 3
+"""Points tried side by side: half of their time is waiting for a lease."""
 
 
 @pytest.mark.parametrize("job_type", ["copy", "stems", "dice", "peaks", "look"])

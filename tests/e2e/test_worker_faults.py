@@ -73,6 +73,24 @@ def test_f1_the_job_of_a_killed_supervisor_runs_again_after_its_lease(installati
     assert [ended.lost for ended in account.jobs] == [1]
 
 
+def test_f8_a_job_that_takes_its_worker_along_each_time_fails_after_ten_losses(tmp_path):
+    installation = Installation(folder=tmp_path, lease_s=0.5)
+    with installation.opened() as mp:
+        asset_id = add_asset(mp)
+        assassin, other = submit(mp, asset_id, "assassin"), submit(mp, asset_id, "look")
+        while not job_now(mp, assassin).is_terminal:
+            with installation.worker(concurrency=2) as worker:
+                wait_until(
+                    lambda worker=worker: worker.process.poll() is not None or job_now(mp, assassin).is_terminal,
+                    why=worker.report,
+                )
+        wait_for_end(mp, other)
+    failed, done = account_for(installation, [assassin, other]).jobs
+    assert (failed.status, failed.lost, failed.error.code) == (JobStatus.FAILED, 10, "worker_lost")
+    assert done.status is JobStatus.SUCCEEDED
+    assert installation.leftovers() == []
+
+
 def test_f5_a_worker_paused_for_longer_than_its_lease_can_publish_nothing(installation, mp):
     job = submit(mp, add_asset(mp), "dice", seconds=1.0)
     with installation.worker(concurrency=1) as paused:

@@ -9,6 +9,7 @@ import operator
 import types
 import typing
 from collections.abc import Iterable, Mapping
+from functools import cache
 from typing import Any, Literal
 
 import attrs
@@ -90,11 +91,8 @@ def typed_pairs(params_class: type, pairs: Iterable[str]) -> dict[str, object]:
 
 def canonical(params: object) -> dict[str, object]:
     """Return the JSON form with every default filled in; None is an absent key."""
-    return {
-        camel(field.name): value
-        for field in _fields(type(params)).values()
-        if (value := getattr(params, field.name)) is not None
-    }
+    kind: Any = type(params)
+    return {name: value for name, field in _fields(kind).items() if (value := getattr(params, field.name)) is not None}
 
 
 def schema(params_class: type) -> dict[str, object]:
@@ -111,12 +109,19 @@ def schema(params_class: type) -> dict[str, object]:
     return document
 
 
+@cache
 def _fields(params_class: type) -> dict[str, "attrs.Attribute[Any]"]:
     return {camel(field.name): field for field in attrs.fields(params_class)}
 
 
 def _type_of(params_class: type, field: "attrs.Attribute[Any]") -> Any:
-    return typing.get_type_hints(params_class)[field.name]
+    return _hints(params_class)[field.name]
+
+
+@cache
+def _hints(params_class: type) -> Mapping[str, Any]:
+    """Return the types of the fields; resolving them costs more than all checks together."""
+    return typing.get_type_hints(params_class)
 
 
 def _strip_optional(kind: Any) -> tuple[Any, bool]:

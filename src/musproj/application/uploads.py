@@ -281,19 +281,19 @@ class Uploads:
             sha256=spec.sha256,
             expires_at=now + life,
             next_look=now + FIRST_LOOK,
-            then=tuple(self._then(request) for request in spec.then),
+            then=tuple(self._then(request, f"/then/{index}") for index, request in enumerate(spec.then)),
         )
         return Asset(asset_id=asset_id, owner=owner, created_at=now, upload=upload, name=spec.name)
 
-    def _then(self, request: ThenRequest) -> ThenJob:
-        processor = self.catalog.get(request.type).spec
+    def _then(self, request: ThenRequest, place: str) -> ThenJob:
+        try:
+            processor = self.catalog.get(request.type).spec
+            checked = params.canonical(params.parse(processor.params, request.params))
+        except InvalidError as exc:
+            raise _at(place, exc) from exc
         if [port.name for port in processor.inputs if port.required] != [SINGLE_PORT]:
-            raise InvalidError(
-                violations=(
-                    Violation("/then", "invalid", f"{request.type} takes more than the one input of an upload"),
-                )
-            )
-        checked = params.canonical(params.parse(processor.params, request.params))
+            reason = f"{request.type} takes more than the one input of an upload"
+            raise InvalidError(violations=(Violation(f"{place}/type", "invalid", reason),))
         return ThenJob(job_id=new_job_id(self.clock.now()), type=request.type, params=checked)
 
     def _check(self, spec: UploadSpec, *, needs_size: bool) -> None:
@@ -349,6 +349,13 @@ def _is_pending(asset: Asset) -> bool:
 
 def _clamp(life: timedelta) -> timedelta:
     return min(max(life, MIN_UPLOAD_LIFE), MAX_UPLOAD_LIFE)
+
+
+def _at(place: str, error: InvalidError) -> InvalidError:
+    """Return the error of a part of a request, told as one of the whole."""
+    inner = error.violations or (Violation("/type", "unknown", error.message),)
+    violations = tuple(Violation(place + found.pointer, found.code, found.detail) for found in inner)
+    return type(error)(error.message, violations=violations, hint=error.hint, **error.facts)
 
 
 def _again(error: UploadError) -> MusProjError:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from types import FrameType
 
 from typer.exceptions import TyperException
+from typer.main import get_command
 
 from musproj.cli.output import ClosedOutputError, print_error
 from musproj.cli.tree import build
@@ -22,6 +23,8 @@ TERMINATED = 143
 WRONG_USAGE = 2
 CLOSED_PIPE = 141
 """128 + SIGPIPE: what a shell shows for a program that this signal ended."""
+COMPLETION = "_MUSPROJ_COMPLETE"
+"""Set by the shell scripts that Typer writes."""
 
 _STANDARD_STREAMS = (0, 1, 2)
 
@@ -49,6 +52,8 @@ def run(words: Sequence[str]) -> int:
 def _dispatch(words: Sequence[str]) -> int:
     as_json = "--json" in words or "--ndjson" in words
     try:
+        if COMPLETION in os.environ:  # noqa: TID251 - the shell's question, not a setting
+            return _complete()
         # Without its standalone mode Typer hands errors on, and returns what the command returned.
         answer = build(words[0])(list(words), prog_name="musproj", standalone_mode=False)
     except (ClosedOutputError, BrokenPipeError):
@@ -60,6 +65,14 @@ def _dispatch(words: Sequence[str]) -> int:
     except Exception as exc:  # noqa: BLE001 - the one place that tells a known error from a bug
         return _failed(exc, as_json=as_json, in_full=_verbosity(words) > 1)
     return answer if isinstance(answer, int) else 0
+
+
+def _complete() -> int:
+    """Tell the shell what may follow."""
+    program = get_command(build())
+    program.params = []  # Typer imports pydantic to look at the program's own options
+    program(prog_name="musproj")
+    return 0
 
 
 def _wrong_usage(error: TyperException, *, as_json: bool) -> int:

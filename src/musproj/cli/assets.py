@@ -5,13 +5,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from musproj.cli.call import Call, command, examples, new_app
-from musproj.cli.paging import All, Cursor, Limit, Since, pages, tell_more
+from musproj.cli.call import Call, command, examples, new_group
+from musproj.cli.paging import All, Cursor, Limit, Ndjson, Since, pages, stream, tell_more
 
 if TYPE_CHECKING:
     from musproj import Asset, AssetId, AssetView, MusProj
+    from musproj.ports.assets import Page
 
-app = new_app("Assets and their versions.")
+app = new_group("Assets and their versions.")
 
 AssetArgument = Annotated[str, typer.Argument(metavar="ASSET", help="Id of an asset.")]
 AssetArguments = Annotated[list[str], typer.Argument(metavar="ASSET...", help="Ids of assets, `-` or @list.")]
@@ -29,8 +30,12 @@ def list_(
     limit: Limit = 20,
     cursor: Cursor = None,
     every: All = False,
+    ndjson: Ndjson = False,
 ) -> None:
-    """List assets, newest first; deleted ones only with `--status deleted`."""
+    """List assets, newest first.
+
+    Deleted ones only with `--status deleted`.
+    """
     from musproj import DEFAULT_OWNER, AssetStatus
     from musproj.cli import references, tables, wire
     from musproj.ports.assets import AssetFilter
@@ -38,9 +43,16 @@ def list_(
     wanted = references.choice(AssetStatus, status, "--status")
     with call.open() as mp:
         filters = AssetFilter(status=wanted, created_after=references.since(since, mp.clock.now()))
-        page = pages(
-            lambda size, at: mp.assets.list(DEFAULT_OWNER, filters, limit=size, cursor=at), limit, cursor, every=every
-        )
+
+        def read(size: int, at: str | None) -> "Page[Asset]":
+            return mp.assets.list(DEFAULT_OWNER, filters, limit=size, cursor=at)
+
+        if ndjson:
+            for page in stream(read, limit, cursor, every=every):
+                for asset in page.items:
+                    call.out.event("asset", wire.asset(asset))
+            return
+        page = pages(read, limit, cursor, every=every)
     call.out.result(
         "assets",
         lambda: wire.asset_page(page),
@@ -62,7 +74,7 @@ def show(call: Call, assets: AssetArguments) -> int:
 @app.command("versions", epilog=examples(f"musproj assets versions {NEWEST}"))
 @command
 def versions(call: Call, asset: AssetArgument, limit: Limit = 20, cursor: Cursor = None, every: All = False) -> None:
-    """List the versions of an asset, newest first, with a line per file."""
+    """List the versions of an asset, newest first."""
     from musproj import DEFAULT_OWNER
     from musproj.cli import tables, wire
     from musproj.cli.references import asset_id
@@ -104,7 +116,10 @@ def promote(
     asset: AssetArgument,
     version: Annotated[str, typer.Argument(metavar="VERSION", help="A number; `auto` lets it move by itself again.")],
 ) -> int:
-    """Pin the version that a plain download and a plain job take."""
+    """Pin the head, which downloads and jobs take.
+
+    It is the version of a download or a job that names none.
+    """
     from musproj import DEFAULT_OWNER
     from musproj.errors import InvalidError
 
@@ -117,7 +132,10 @@ def promote(
 @app.command("delete", epilog=examples(f"musproj assets delete {NEWEST}"))
 @command
 def delete(call: Call, assets: AssetArguments) -> int:
-    """Delete assets: they leave the lists now, their objects go after seven days; until then undelete helps."""
+    """Delete assets.
+
+    They leave the lists now; their objects go after seven days, until when `undelete` helps.
+    """
     from musproj import DEFAULT_OWNER
 
     return _each(call, assets, lambda mp, asset: mp.assets.delete(DEFAULT_OWNER, asset))
@@ -126,7 +144,7 @@ def delete(call: Call, assets: AssetArguments) -> int:
 @app.command("undelete", epilog=examples("musproj assets list -q --status deleted | musproj assets undelete -"))
 @command
 def undelete(call: Call, assets: AssetArguments) -> int:
-    """Take a deletion back, as long as the objects are there."""
+    """Take a deletion back while the objects are there."""
     from musproj import DEFAULT_OWNER
 
     return _each(call, assets, lambda mp, asset: mp.assets.undelete(DEFAULT_OWNER, asset))

@@ -3,16 +3,17 @@
 import functools
 import inspect
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Concatenate, ParamSpec, TypeVar
 
 import typer
 
-from musproj.cli.output import Output
+from musproj.cli.output import Output, write
 
 if TYPE_CHECKING:  # the use cases are imported when a command runs, so that --help stays quick
     from musproj import MusProj, Settings
+    from musproj.cli.terminal import Report
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -26,7 +27,10 @@ SHARED: dict[str, tuple[Any, Any]] = {
     ),
     "quiet": (Annotated[bool, typer.Option("--quiet", "-q", help="Print ids only.")], False),
     "verbose": (
-        Annotated[int, typer.Option("--verbose", "-v", count=True, help="Log to stderr; -vv for everything.")],
+        Annotated[
+            int,
+            typer.Option("--verbose", "-v", count=True, show_default=False, help="Log to stderr; -vv for everything."),
+        ],
         0,
     ),
     "no_color": (Annotated[bool, typer.Option("--no-color", help="Never print colours.")], False),
@@ -47,10 +51,11 @@ class Call:
         self.verbose = verbose
         self.data = data
 
-    @property
-    def wants_progress(self) -> bool:
-        """Whether a bar may be shown on stderr, if that is a terminal."""
-        return not self.out.quiet
+    def progress(self, label: str) -> "AbstractContextManager[Report]":
+        """Return a bar on stderr for the time of a block, if that is a terminal and more than ids is wanted."""
+        from musproj.cli.terminal import progress
+
+        return progress(label, wanted=not self.out.quiet, no_color=self.out.no_color)
 
     @property
     def flags(self) -> Flags:
@@ -113,6 +118,18 @@ def new_app(help_text: str = "", *, add_completion: bool = False) -> typer.Typer
         pretty_exceptions_show_locals=False,
         add_completion=add_completion,
     )
+
+
+def new_group(help_text: str) -> typer.Typer:
+    """Return a group whose name alone shows its help."""
+    app = new_app(help_text)
+
+    @app.callback(invoke_without_command=True, help=help_text)
+    def show_help(context: typer.Context) -> None:
+        if context.invoked_subcommand is None:
+            write(context.get_help())
+
+    return app
 
 
 def examples(*lines: str) -> str:

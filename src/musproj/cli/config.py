@@ -4,10 +4,10 @@ from typing import Annotated
 
 import typer
 
-from musproj.cli.call import Call, command, examples, new_app
+from musproj.cli.call import Call, command, examples, new_group
 from musproj.cli.output import Fields, Table
 
-app = new_app("The settings: flags over environment over ./musproj.toml over ~/.config/musproj/config.toml.")
+app = new_group("The settings, and where each came from.")
 
 
 @app.command("show", epilog=examples("musproj config show --origin"))
@@ -15,7 +15,10 @@ app = new_app("The settings: flags over environment over ./musproj.toml over ~/.
 def show(
     call: Call, origin: Annotated[bool, typer.Option("--origin", help="Also where each value came from.")] = False
 ) -> None:
-    """Show every setting; of a secret only whether there is one."""
+    """Show every setting; of a secret only whether there is one.
+
+    Flags override the environment, that overrides ./musproj.toml, that ~/.config/musproj/config.toml.
+    """
     from musproj.settings import env_name, origins
 
     found = origins(call.flags)
@@ -39,7 +42,7 @@ def show(
 @app.command("check", epilog=examples("musproj config check"))
 @command
 def check(call: Call) -> None:
-    """Read every source and show what it leads to, without connecting to anything."""
+    """Read every source, without connecting to anything."""
     from musproj.settings import without_password
 
     settings = call.settings()

@@ -19,7 +19,7 @@ app = new_app()
 @command
 def demo(
     call: Call,
-    file: Annotated[Path | None, typer.Argument(metavar="[FILE]", help="A recording; default: one is made.")] = None,
+    file: Annotated[Path | None, typer.Argument(metavar="FILE", help="A recording; default: one is made.")] = None,
     keep: Annotated[
         bool, typer.Option("--keep", help="Work in the real data folder and leave take.wav and the result here.")
     ] = False,

@@ -18,7 +18,7 @@ MARKS = {"ok": "✓", "warning": "!", "problem": "✗"}
 @app.command("doctor", epilog=examples("musproj doctor"))
 @command
 def doctor(call: Call) -> int:
-    """Check this installation; exit 11 where something is wrong.
+    """Check this installation; exit 11 if something is wrong.
 
     Looks at Python, extras, settings, clock, disk, the integrity of the database, processors and workers.
     """

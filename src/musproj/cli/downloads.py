@@ -1,6 +1,5 @@
 """`musproj download`: one file of a version, checked against its record."""
 
-import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -36,11 +35,13 @@ def download(
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
 ) -> None:
-    """Download a file of a version; it appears whole, and only if its sha256 is the recorded one."""
+    """Download a file of a version.
+
+    It appears whole, and only if its sha256 is the recorded one.
+    """
     from musproj import DEFAULT_OWNER
     from musproj.cli.files import written_whole
     from musproj.cli.references import asset_ref
-    from musproj.cli.terminal import progress
 
     ref = asset_ref(asset)
     with call.open() as mp:
@@ -50,7 +51,7 @@ def download(
                 write_bytes(block)
             return
         target = _target(output, name)
-        with progress(name, wanted=call.wants_progress) as report, written_whole(target, force=force) as part:
+        with call.progress(name) as report, written_whole(target, force=force) as part:
             part.writelines(_reported(_verified(mp, found), found.size_bytes, report))
     _print(call, ref.asset_id, number, found, target)
 
@@ -67,6 +68,8 @@ def _target(output: str | None, name: str) -> Path:
 
 
 def _verified(mp: "MusProj", file: "File") -> Iterator[bytes]:
+    import hashlib
+
     from musproj.errors import ChecksumMismatchError
 
     digest = hashlib.sha256()
@@ -82,7 +85,7 @@ def _reported(blocks: Iterator[bytes], size: int, report: "Report") -> Iterator[
     for block in blocks:
         yield block
         done += len(block)
-        report(done / size, "")
+        report(done / (size or 1), "")
 
 
 def _print(call: Call, asset_id: str, number: int, file: "File", target: Path) -> None:

@@ -20,7 +20,12 @@ def collect(
     run: Annotated[bool, typer.Option("--run", help="Delete; without it gc only shows what it would do.")] = False,
     orphans: Annotated[bool, typer.Option("--orphans", help="Also objects whose job's record is lost.")] = False,
 ) -> None:
-    """Show, or with --run delete, objects that no record names and those of deleted assets whose time is over."""
+    """Find objects that belong to nobody.
+
+    Those that no record names, and those of deleted assets whose time is over. Nothing is deleted without --run.
+    """
+    from musproj.cli.text import human_size
+
     with call.open() as mp:
         report = mp.collector.collect(dry_run=not run, orphans=orphans)
     call.out.result(
@@ -36,7 +41,7 @@ def collect(
         ),
     )
     going = [removal for removal in report.removals if removal.is_garbage]
-    size = call.out.form.size(sum(removal.size_bytes for removal in going))
+    size = human_size(sum(removal.size_bytes for removal in going))
     call.out.note(f"{len(going)} objects, {size}" + (" deleted." if run else "; --run deletes them."))
 
 

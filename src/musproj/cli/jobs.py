@@ -5,13 +5,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from musproj.cli.call import Call, command, examples, new_app
-from musproj.cli.paging import All, Cursor, Limit, Since, pages, tell_more
+from musproj.cli.call import Call, command, examples, new_group
+from musproj.cli.paging import All, Cursor, Limit, Ndjson, Since, pages, stream, tell_more
 
 if TYPE_CHECKING:
     from musproj import Job
+    from musproj.ports.assets import Page
 
-app = new_app("Jobs: what was asked for, how far it is, what came of it.")
+app = new_group("Jobs: how far each is, and what came of it.")
 
 JobArgument = Annotated[str, typer.Argument(metavar="JOB", help="Id of a job.")]
 JobArguments = Annotated[list[str], typer.Argument(metavar="JOB...", help="Ids of jobs, `-` or @list.")]
@@ -34,6 +35,7 @@ def list_(
     limit: Limit = 20,
     cursor: Cursor = None,
     every: All = False,
+    ndjson: Ndjson = False,
 ) -> None:
     """List jobs, newest first."""
     from musproj import DEFAULT_OWNER, JobStatus
@@ -45,9 +47,16 @@ def list_(
     with call.open() as mp:
         after = references.since(since, mp.clock.now())
         filters = JobFilter(asset_id=on_asset, status=wanted, created_after=after)
-        page = pages(
-            lambda size, at: mp.jobs.list(DEFAULT_OWNER, filters, limit=size, cursor=at), limit, cursor, every=every
-        )
+
+        def read(size: int, at: str | None) -> "Page[Job]":
+            return mp.jobs.list(DEFAULT_OWNER, filters, limit=size, cursor=at)
+
+        if ndjson:
+            for page in stream(read, limit, cursor, every=every):
+                for job in page.items:
+                    call.out.event("job", wire.job(job))
+            return
+        page = pages(read, limit, cursor, every=every)
     call.out.result(
         "jobs",
         lambda: wire.job_page(page),
@@ -60,7 +69,10 @@ def list_(
 @app.command("show", epilog=examples(f"musproj jobs show {NEWEST}"))
 @command
 def show(call: Call, jobs: JobArguments) -> int:
-    """Show jobs with parameters, result, error and attempts; of a waiting one also what would help."""
+    """Show jobs with parameters, result, error and attempts.
+
+    Of a waiting one also why it waits, and what would help.
+    """
     from musproj import DEFAULT_OWNER
     from musproj.cli import failures, tables, waiting, wire
     from musproj.cli.references import expand, job_id
@@ -91,7 +103,7 @@ def watch(
     ] = None,
     ndjson: Annotated[bool, typer.Option("--ndjson", help="One JSON line per change.")] = False,
 ) -> int:
-    """Follow a job to its end; exit 0 succeeded, 7 failed, 8 cancelled."""
+    """Follow a job to its end; exit 0, 7 or 8 as it ends."""
     from musproj.cli import waiting, wire
     from musproj.cli.references import job_id, seconds
 
@@ -112,7 +124,10 @@ def watch(
 @app.command("cancel", epilog=examples(f"musproj jobs cancel {NEWEST}"))
 @command
 def cancel(call: Call, jobs: JobArguments) -> int:
-    """Cancel jobs: a waiting one at once, a running one within seconds; prints which side won."""
+    """Cancel jobs, and print which side won.
+
+    A waiting job is cancelled at once, a running one within seconds.
+    """
     from musproj import DEFAULT_OWNER, JobStatus
     from musproj.cli import failures
     from musproj.cli.references import expand, job_id
@@ -128,7 +143,7 @@ def cancel(call: Call, jobs: JobArguments) -> int:
 @app.command("retry", epilog=examples("musproj jobs list -q --status failed | musproj jobs retry -"))
 @command
 def retry(call: Call, jobs: JobArguments) -> int:
-    """Submit failed or cancelled jobs anew: each is a new job, whose id is printed."""
+    """Submit failed or cancelled jobs anew, as new jobs."""
     from musproj import DEFAULT_OWNER
     from musproj.cli import failures
     from musproj.cli.references import expand, job_id

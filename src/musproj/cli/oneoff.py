@@ -44,16 +44,21 @@ def run(
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
 ) -> None:
-    """Process a local file at once: no data folder, no network, no queue."""
+    """Process a local file at once.
+
+    It takes no data folder, no network and no queue.
+    """
     from musproj.application import params
-    from musproj.cli.terminal import progress
+    from musproj.cli.libraries import require_libraries
 
     files = _inputs(source, inputs or ())
     settings = call.settings()
     given = _given(kind)
     kind = given[0].spec.name if given else kind
-    with _machine(settings, given) as machine, progress(kind, wanted=call.wants_progress) as report:
-        values = params.typed_pairs(machine.catalog.get(kind).spec.params, param or ())
+    with _machine(settings, given) as machine, call.progress(kind) as report:
+        spec = machine.catalog.get(kind).spec
+        require_libraries(spec)
+        values = params.typed_pairs(spec.params, param or ())
         result = machine.run(
             kind,
             files,

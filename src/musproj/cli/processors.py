@@ -25,7 +25,10 @@ def default(call: Call, context: typer.Context) -> None:
 @app.command("list", epilog=examples("musproj processors list --json"))
 @command
 def list_(call: Call) -> None:
-    """List the processors with what each publishes; one that cannot run here names what is missing."""
+    """List the processors with what each publishes.
+
+    One that cannot run here names what is missing.
+    """
     _list(call)
 
 
@@ -48,7 +51,7 @@ def _list(call: Call) -> None:
 @app.command("show", epilog=examples("musproj processors show analyze"))
 @command
 def show(call: Call, name: Annotated[str, typer.Argument(metavar="NAME", help="Name of a processor.")]) -> None:
-    """Show what a processor takes and makes, and each parameter with range and default."""
+    """Show what a processor takes and makes."""
     from musproj.cli import wire
     from musproj.composition import open_catalog
 
@@ -94,7 +97,12 @@ def _parameter(entry: Mapping[str, Any]) -> str:
         kind,
         f"{low:g} to {high:g}" if low is not None and high is not None else "",
         entry.get("x-unit", ""),
-        f"default {entry['default']}" if "default" in entry else "",
+        f"default {_as_typed(entry['default'])}" if "default" in entry else "",
         f"– {entry['description']}" if "description" in entry else "",
     ]
     return " ".join(filter(None, parts))
+
+
+def _as_typed(value: object) -> str:
+    """Return a value as `-p` takes it."""
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,7 +1,7 @@
 """How arguments name things: `ASSET[@VERSION][/FILE]`, and lists of ids from `-` or `@file`."""
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
@@ -76,16 +76,29 @@ def choice(kind: type[E], text: str | None, flag: str) -> E | None:
 
 
 def expand(arguments: Iterable[str]) -> Iterator[str]:
-    """Yield each argument, and in place of `-` and `@file` the lines of stdin and of the file.
+    """Yield each argument, and in place of `-` and `@file` the id at the head of each line of stdin and of the file.
 
     Raises:
         InvalidError: the file cannot be read.
     """
+    return _expanded(arguments, _first_words)
+
+
+def expand_paths(arguments: Iterable[str]) -> Iterator[str]:
+    """Yield each argument, and in place of `-` and `@file` each line, whole: a path may hold spaces.
+
+    Raises:
+        InvalidError: the file cannot be read.
+    """
+    return _expanded(arguments, _whole_lines)
+
+
+def _expanded(arguments: Iterable[str], items: Callable[[Iterable[str]], Iterator[str]]) -> Iterator[str]:
     for argument in arguments:
         if argument == "-":
-            yield from _words(sys.stdin)
+            yield from items(sys.stdin)
         elif argument.startswith("@"):
-            yield from _words(_read_lines(Path(argument[1:])))
+            yield from items(_read_lines(Path(argument[1:])))
         else:
             yield argument
 
@@ -128,7 +141,13 @@ def _read_lines(path: Path) -> list[str]:
         raise InvalidError(f"Cannot read {path}: {exc}") from exc
 
 
-def _words(lines: Iterable[str]) -> Iterator[str]:
+def _whole_lines(lines: Iterable[str]) -> Iterator[str]:
+    for line in lines:
+        if text := line.rstrip("\r\n"):
+            yield text
+
+
+def _first_words(lines: Iterable[str]) -> Iterator[str]:
     """Yield the first word of each line, so that the tab-separated output of a list serves as input."""
     for line in lines:
         words = line.split()

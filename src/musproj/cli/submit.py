@@ -47,9 +47,10 @@ def submit(
     ] = None,
     priority: Annotated[str, typer.Option(metavar="normal|high", help="Before others.")] = "normal",
 ) -> int:
-    """Put a job into the queue; a worker (`musproj work`, `musproj serve`) runs it.
+    """Put a job into the queue.
 
-    Without @VERSION a job takes the asset's head. An identical job that still lives is that job.
+    A worker (`musproj work`, `musproj serve`) runs it. Without @VERSION a job takes the asset's head.
+    An identical job that still lives is that job.
     """
     from musproj.cli import failures, waiting
     from musproj.cli.references import expand, seconds
@@ -60,6 +61,7 @@ def submit(
         template = _template(mp, kind, param or (), inputs or (), force=force, is_urgent=_is_high(priority))
         key = _idempotency(idempotency_key, template, wanted)
         jobs = list(failures.each(call.out, wanted, lambda text: _submit(mp, template, text, key)))
+        _warn_without_worker(call, mp)
         if wait:
             jobs = [waiting.follow(call, mp, job.job_id, timeout=limit) for job in jobs]
     print_jobs(call, jobs, is_single=len(wanted) == 1)
@@ -67,6 +69,11 @@ def submit(
         return failures.outcome(wanted, jobs)
     ends = [waiting.exit_of(job) for job in jobs]
     return ends[0] if len(wanted) == 1 else failures.outcome(wanted, [end for end in ends if end == 0])
+
+
+def _warn_without_worker(call: Call, mp: "MusProj") -> None:
+    if not mp.metadata.jobs.workers():
+        call.out.note("No worker is alive here; start one with: musproj work")
 
 
 def _template(

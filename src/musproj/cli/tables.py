@@ -6,7 +6,7 @@ from musproj.application.assets import AssetView
 from musproj.cli.output import Fields, Form, Table
 from musproj.domain.asset import Asset
 from musproj.domain.job import Job, JobStatus
-from musproj.domain.version import Version
+from musproj.domain.version import File, Version
 
 ASSET_HEADS = ("asset", "status", "head", "versions", "created", "name")
 VERSION_HEADS = ("version", "kind", "file", "length", "format", "size", "created", "from")
@@ -147,14 +147,14 @@ def _version(number: int | None) -> str:
 
 
 def _version_line(form: Form, version: Version) -> tuple[str, str]:
-    files = ", ".join(
-        " ".join(
-            filter(None, (file.name, form.duration(file.duration), form.audio(file.sample_rate, file.channels),
-                          form.size(file.size_bytes)))
-        )
-        for file in version.files
-    )  # fmt: skip
-    return f"v{version.number}", f"{version.kind}: {files}"
+    files = ", ".join(_file(form, file) for file in version.files)
+    kind = "" if version.kind == version.primary.name else f"{version.kind}: "
+    return _version(version.number), kind + files
+
+
+def _file(form: Form, file: File) -> str:
+    parts = (file.name, form.duration(file.duration), form.audio(file.sample_rate, file.channels))
+    return " ".join(filter(None, (*parts, form.size(file.size_bytes))))
 
 
 def _filled(pairs: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:

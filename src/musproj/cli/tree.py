@@ -36,8 +36,11 @@ GROUPS = frozenset({"assets", "jobs", "processors", "config"})
 def build(wanted: str | None = None) -> typer.Typer:
     """Return the program; with the one command `wanted` alone, where that is known, it is there sooner."""
     app = new_app(ABOUT, add_completion=wanted not in COMMANDS)
-    # Typer imports pydantic for the first option that it looks at, so a command does without those of the program.
-    app.callback()(_nothing if wanted in COMMANDS else _root)
+    if wanted in COMMANDS:
+        # Typer imports pydantic for the first option that was not given, so `jobs --help` does without the program's.
+        app.callback(add_help_option=False)(_nothing)
+    else:
+        app.callback()(_root)
     names = [wanted] if wanted in COMMANDS else list(COMMANDS)
     for module in dict.fromkeys(COMMANDS[name] for name in names):
         part: typer.Typer = importlib.import_module(f"musproj.cli.{module}").app
@@ -45,7 +48,7 @@ def build(wanted: str | None = None) -> typer.Typer:
     return app
 
 
-def _show_version(wanted: bool) -> None:  # noqa: FBT001 - Typer's callback
+def _show_version(wanted: bool) -> None:
     if wanted:
         write(f"musproj {__version__}")
         raise typer.Exit
@@ -56,7 +59,7 @@ def _nothing() -> None:
 
 
 def _root(
-    version: Annotated[  # noqa: ARG001 - the option's callback does it
+    version: Annotated[
         bool, typer.Option("--version", "-V", is_eager=True, callback=_show_version, help="Show the version.")
     ] = False,
 ) -> None:

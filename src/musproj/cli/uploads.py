@@ -34,16 +34,15 @@ def upload(
     from musproj import ThenRequest
     from musproj.cli import failures, wire
     from musproj.cli.files import audio_files
-    from musproj.cli.references import expand
-    from musproj.cli.terminal import progress
+    from musproj.cli.references import expand_paths
     from musproj.errors import InvalidError
 
-    files = audio_files(expand(paths))
+    files = audio_files(expand_paths(paths))
     if name is not None and len(files) > 1:
         raise InvalidError(f"--name names one asset, but {len(files)} files are given.")
     jobs = [ThenRequest(type=kind) for kind in then or ()]
     done: list[AssetView] = []
-    with call.open() as mp, progress("upload", wanted=call.wants_progress) as report:
+    with call.open() as mp, call.progress("upload") as report:
         put = _putter(mp, report, files, name, jobs)
         for view in failures.each(call.out, files, put):
             done.append(view)

@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from musproj.cli.exit_codes import ExitCode
-from musproj.cli.terminal import progress
 from musproj.domain.ids import DEFAULT_OWNER, JobId
 from musproj.domain.job import Job, JobStatus, WaitReason
 from musproj.ports.processor import ProcessorSpec
@@ -31,7 +30,7 @@ def follow(
     """Show a job's progress on stderr until it has ended or `timeout` seconds are over, and return it."""
     job: Job | None = None
     try:
-        with progress(job_id, wanted=call.wants_progress) as report:
+        with call.progress(job_id) as report:
             for job in mp.jobs.watch(DEFAULT_OWNER, job_id, timeout=timeout):
                 report(job.progress / 100, _stage(job))
                 if on_change is not None:

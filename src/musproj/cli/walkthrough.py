@@ -9,12 +9,12 @@ from musproj import DEFAULT_OWNER, Asset, InputRef, Job, JobSpec, JobStatus, Mus
 from musproj.cli import signed, tables, text, wire
 from musproj.cli.companion import Companion
 from musproj.cli.files import written_whole
+from musproj.cli.libraries import require_libraries
 from musproj.cli.output import Document, Form, Lines, Output
 from musproj.cli.sound import make_recording
 from musproj.cli.terminal import progress
 from musproj.cli.waiting import exit_of
-from musproj.errors import MissingExtraError, ProcessorTimeoutError
-from musproj.registry import missing_modules
+from musproj.errors import ProcessorTimeoutError
 
 PROCESSOR = "enhance"
 PATIENCE = 60.0
@@ -42,7 +42,7 @@ class Walkthrough:
             MusProjError: a step failed.
         """
         with MusProj.open(self._settings) as mp:
-            _require(mp)
+            require_libraries(mp.catalog.get(PROCESSOR).spec)
             with self._worker():
                 source = file or self._make()
                 asset = self._upload(mp, source)
@@ -152,14 +152,6 @@ class Walkthrough:
     def _say(self, number: int, step: str, message: str) -> None:
         if not (self._out.as_json or self._out.quiet):
             self._out.show(Lines([f"{number} {step:<9} {message}"]))
-
-
-def _require(mp: MusProj) -> None:
-    """Do nothing where the processor can run."""
-    spec = mp.catalog.get(PROCESSOR).spec
-    missing = missing_modules(spec.requires)
-    if missing:
-        raise MissingExtraError(missing[0], spec.extra or "all")
 
 
 def _described(version: Version) -> str:

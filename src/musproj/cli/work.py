@@ -46,9 +46,9 @@ def work(
     metadata: Annotated[str | None, typer.Option(hidden=True)] = None,
     queue: Annotated[str | None, typer.Option(hidden=True)] = None,
 ) -> None:
-    """Run jobs, each in a process of its own, until SIGTERM or Ctrl-C.
+    """Run queued jobs, each in a process of its own.
 
-    The first signal lets running jobs finish, a second one hands them back at once; neither costs an attempt.
+    At SIGTERM or Ctrl-C running jobs may finish; a second signal hands them back at once. Neither costs an attempt.
     Any number of workers may run on the same stores.
     """
     from musproj import MusProj

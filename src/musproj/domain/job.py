@@ -210,13 +210,14 @@ class Job:
         )
 
     def renew(self, *, now: datetime, lease: timedelta, progress: int | None, stage: str | None) -> Self:
-        """Return the running job with a longer lease; progress never falls."""
+        """Return the running job with a longer lease; progress never falls, and one that is to stop says so."""
+        shown = stage if stage is not None and self.cancel_requested_at is None else self.stage
         return attrs.evolve(
             self,
             lease_until=now + lease,
             updated_at=now,
             progress=max(self.progress, min(100, progress or 0)),
-            stage=stage if stage is not None else self.stage,
+            stage=shown,
         )
 
     def reserve(self, number: int) -> Self:
@@ -224,9 +225,9 @@ class Job:
         return attrs.evolve(self, reserved_version=number)
 
     def succeed(self, *, now: datetime, created_version: int | None, result: Mapping[str, object] | None) -> Self:
-        """Return the succeeded job."""
+        """Return the succeeded job; what went wrong before is in its history alone."""
         return self._move(
-            JobStatus.SUCCEEDED, now, created_version=created_version, result=result, progress=100, **_ENDED
+            JobStatus.SUCCEEDED, now, created_version=created_version, result=result, error=None, progress=100, **_ENDED
         )
 
     def fail(self, error: JobError, *, now: datetime) -> Self:

@@ -237,6 +237,7 @@ def begin(
     if is_live(job, now, rules):
         assert job.lease_until is not None
         return job, Busy(job.lease_until)
+    before = job
     if job.status is JobStatus.RUNNING:
         job = count_loss(job, now=now)
     if job.cancel_requested_at is not None:
@@ -251,9 +252,9 @@ def begin(
     if job.status is JobStatus.QUEUED and job.run_at > now:
         return job, NotDue(job.run_at)
     if not worker.can_run(job):
-        return job, Unable()
+        return before, Unable()
     if not has_slot:
-        return job, Throttled()
+        return before, Throttled()
     started = job.start(token=token, worker=worker.worker_id, now=now, lease=rules.lease)
     return started, Granted(started, token)
 

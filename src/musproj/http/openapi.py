@@ -161,7 +161,8 @@ def _responses(operation: Operation) -> Iterator[tuple[int, Json]]:
     if operation.is_conditional:
         yield 304, {"description": "It is as the client knows it."}
     for status, text in operation.also.items():
-        content = answer.get("content") if status >= 400 else None
+        # Where the operation itself fails, the same status comes with a problem.
+        content = {**answer["content"], **_problem([])["content"]} if status >= 400 else None
         yield status, {"description": text, **({"content": content} if content else {})}
     for status, codes in _errors(operation).items():
         if status not in operation.also:
@@ -170,7 +171,7 @@ def _responses(operation: Operation) -> Iterator[tuple[int, Json]]:
 
 def _answer_headers(operation: Operation) -> Iterator[tuple[str, Json]]:
     names = {
-        "ETag": operation.is_conditional or operation.is_guarded,
+        "ETag": operation.returns in (schemas.Asset, schemas.Version, schemas.Job),
         "Location": operation.has_location,
         "Retry-After": operation.has_retry_after,
         "Link": operation.query is not None and issubclass(operation.query, PageQuery),
@@ -265,9 +266,8 @@ def _lint_operation(method: str, operation: Json) -> Iterator[str]:
         content = answer.get("content", {})
         if status.startswith(("4", "5")) and not content:
             yield f"{status} has no body"
-        if "application/problem+json" in content and content != {
-            "application/problem+json": {"schema": _ref(schemas.Problem)}
-        }:
+        problem = content.get("application/problem+json")
+        if problem is not None and problem != {"schema": _ref(schemas.Problem)}:
             yield f"{status} is no plain Problem"
 
 

@@ -13,6 +13,7 @@ from musproj.errors import (
     InvalidError,
     MusProjError,
     UnavailableError,
+    UnknownJobTypeError,
     UploadMissingError,
     Violation,
 )
@@ -157,9 +158,14 @@ def _detail(error: MusProjError, status: int) -> str:
 
 
 def _violations(error: MusProjError) -> Sequence[Violation]:
-    if isinstance(error, InvalidCursorError) and not error.violations:
+    """Return the places of an error; those that can lie in one place alone need not say it."""
+    if not isinstance(error, InvalidError) or error.violations:
+        return error.violations if isinstance(error, InvalidError) else ()
+    if isinstance(error, InvalidCursorError):
         return [Violation("cursor", "invalid", error.message)]
-    return error.violations if isinstance(error, InvalidError) else ()
+    if isinstance(error, UnknownJobTypeError):
+        return [Violation("/type", "unknown", error.message)]
+    return ()
 
 
 def _place(violation: Violation) -> ProblemPlace:

@@ -105,10 +105,10 @@ class ApiServer:
                 on_ready(url)
 
         self._server.on_started = started
-        try:
+        with contextlib.suppress(SystemExit):  # one of uvicorn's two ways to say that the lifespan failed
             self._server.run(sockets=[self._listener])
-        except SystemExit as exc:  # uvicorn's way to say that the lifespan failed
-            raise ConfigurationError("The API does not start; the log says why.") from exc
+        if not self._server.started:
+            raise ConfigurationError("The API does not start; the log says why.")
 
     def stop(self) -> None:
         """Finish what is under way and return from `run`; a second call cuts it short. Any thread may call it."""
@@ -166,6 +166,8 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to answer, and say so."""
         await super().startup(sockets)
+        if not self.started:
+            return
         self._heads = asyncio.create_task(watch_heads(self.server_state.connections))
         self.on_started()
 

@@ -26,8 +26,10 @@ class AvDecoder:
 
     claim_slack = _SLACK
 
-    def __init__(self, path: Path, container: str) -> None:
+    def __init__(self, path: Path, container: str, frames: int | None = None) -> None:
         """Open `path` with the demuxer of `container`, and with no other: FFmpeg's guesses can open playlists.
+
+        `frames` is what the container's own index says; FFmpeg tells whole packets only.
 
         Raises:
             UnsupportedFormatError: PyAV is not installed, or another codec.
@@ -42,10 +44,11 @@ class AvDecoder:
             raise AudioCorruptError(f"The {container} file cannot be decoded: {exc}") from exc
         try:
             self._stream = self._open_stream()
-            self.header = self._header(container)
+            self.header = self._header(container, frames)
         except BaseException:
             self._file.close()
             raise
+        self._left = frames if self.header.codec == "alac" else None
         self._frames = self._decode()
         self._rest: NDArray[Any] = np.empty((0, self.header.channels), np.float32)
 
@@ -74,6 +77,13 @@ class AvDecoder:
         self._frames.close()
         self._file.close()
 
+    def _cut(self, samples: NDArray[Any]) -> NDArray[Any]:
+        """Drop what a lossless codec's last packet holds beyond the frames of the index."""
+        if self._left is not None:
+            samples = samples[: self._left]
+            self._left -= len(samples)
+        return samples
+
     def _open_stream(self) -> Any:
         if not self._file.streams.audio:
             raise UnsupportedFormatError("The file has no audio stream that can be read here")
@@ -82,15 +92,17 @@ class AvDecoder:
             name = getattr(stream.codec_context, "name", "unknown")
             raise UnsupportedFormatError(f"The codec {name!r} is not read here", codec=name)
         stream.codec_context.thread_count = 1  # parallelism comes from jobs
+        if stream.codec_context.name == "alac":
+            # ALAC's last packet tells its own length; FFmpeg takes CAF's remainder off it a second time.
+            stream.codec_context.flags2 |= self._library.codec.context.Flags2.skip_manual
         return stream
 
-    def _header(self, container: str) -> Header:
+    def _header(self, container: str, frames: int | None) -> Header:
         context = self._stream.codec_context
         rate, channels = int(context.sample_rate or 0), int(context.channels or 0)
         if not rate or not channels:
             raise AudioCorruptError("The file tells no sample rate or no channels")
-        frames = None
-        if self._stream.duration and self._stream.time_base:
+        if frames is None and self._stream.duration and self._stream.time_base:
             frames = round(self._stream.duration * self._stream.time_base * rate)
         names = tuple(channel.name for channel in context.layout.channels)
         lossless = context.name in ("alac", "flac") or context.name.startswith("pcm_s")
@@ -112,7 +124,7 @@ class AvDecoder:
                 if (frame.sample_rate, len(frame.layout.channels)) != shape:
                     raise AudioCorruptError("Sample rate or channels change in the middle of the file")
                 samples = frame.to_ndarray()
-                yield samples.T if frame.format.is_planar else samples.reshape(-1, shape[1])
+                yield self._cut(samples.T if frame.format.is_planar else samples.reshape(-1, shape[1]))
         except self._library.error.FFmpegError as exc:
             raise AudioCorruptError(f"Decoding stopped in the middle of the file: {exc}") from exc
 

@@ -1,5 +1,6 @@
 """FLAC, Ogg (Vorbis, Opus) and MP3 through libsndfile."""
 
+import contextlib
 import io
 from pathlib import Path
 from typing import Any
@@ -52,17 +53,15 @@ class SoundFileDecoder:
             UnsupportedFormatError: another codec in this container.
         """
         self._library = _soundfile()
-        try:
-            self._file = _open_stream(self._library, _Shifted(path, start) if start else str(path))
-        except self._library.LibsndfileError as exc:
-            raise AudioCorruptError(f"The {container} file cannot be decoded: {exc.error_string}") from exc
-        codec = _CODECS.get((self._file.format, self._file.subtype))
-        if codec is None or self._file.format != _MAJOR[container]:
-            found = f"{self._file.format}/{self._file.subtype}"
-            self._file.close()
-            raise UnsupportedFormatError(f"{found} is not read here", codec=found)
         self._path = path
-        self.header = _header(self._file, container, codec, path)
+        with contextlib.ExitStack() as stack:
+            source = stack.enter_context(_Shifted(path, start)) if start else str(path)
+            try:
+                self._file = stack.enter_context(_open_stream(self._library, source))
+            except self._library.LibsndfileError as exc:
+                raise AudioCorruptError(f"The {container} file cannot be decoded: {exc.error_string}") from exc
+            self.header = _header(self._file, container, path)
+            self._close = stack.pop_all().close
         if start:
             self.header = attrs.evolve(self.header, notes=(Note("headerInconsistent", "Padding was passed over."),))
         self.claim_slack = _MP3_SLACK if container == "mp3" else 0
@@ -97,7 +96,7 @@ class SoundFileDecoder:
 
     def close(self) -> None:
         """Close the file."""
-        self._file.close()
+        self._close()
 
     def _end(self, exc: Exception) -> None:
         """Accept the end of a cut file; damage in the middle is an error, for nobody may guess what was there."""
@@ -146,7 +145,11 @@ def _open_stream(library: Any, source: object) -> Any:
     return Stream(source)
 
 
-def _header(file: Any, container: str, codec: str, path: Path) -> Header:
+def _header(file: Any, container: str, path: Path) -> Header:
+    codec = _CODECS.get((file.format, file.subtype))
+    if codec is None or file.format != _MAJOR[container]:
+        found = f"{file.format}/{file.subtype}"
+        raise UnsupportedFormatError(f"{found} is not read here", codec=found)
     if container == "flac":
         with path.open("rb") as raw:
             return _flac.parse(raw, _flac_start(raw.read(10)))

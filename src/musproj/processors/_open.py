@@ -27,7 +27,7 @@ def open_decoder(path: Path, limits: Limits) -> Decoder:
         check_limits(header, limits)
         if header.region is not None:
             return PcmDecoder(path, header, header.region)
-    decoder = _codec(path, container)
+    decoder = _codec(path, container, header.claimed_frames if header else None)
     try:
         check_limits(decoder.header, limits)
     except BaseException:
@@ -36,11 +36,11 @@ def open_decoder(path: Path, limits: Limits) -> Decoder:
     return decoder
 
 
-def _codec(path: Path, container: str) -> Decoder:
+def _codec(path: Path, container: str, frames: int | None) -> Decoder:
     if container in THROUGH_SOUNDFILE:
         from musproj.processors._decode_soundfile import SoundFileDecoder
 
         return SoundFileDecoder(path, container, padding(path) if container == "mp3" else 0)
     from musproj.processors._decode_av import AvDecoder
 
-    return AvDecoder(path, container)
+    return AvDecoder(path, container, frames)

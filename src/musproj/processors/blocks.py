@@ -295,7 +295,7 @@ class BlockReader:
         wanted = len(block) if stop is None else min(len(block), stop - start - self.frames_read)
         got = self._decoder.read(block[: max(0, wanted)])
         self.frames_read += got
-        if start + self.frames_read > self._limits.max_frames(self.sample_rate):
+        if got and start + self.frames_read > self._limits.max_frames(self.sample_rate):
             most = self._limits.max_duration_seconds
             raise LimitExceededError(
                 f"The file is longer than {most:g} s", limit="duration", value=self.frames_read, max=most

@@ -26,6 +26,8 @@ from musproj.processors.limits import DEFAULT_LIMITS, Limits
 
 HELPER_MODULE = "musproj.processors._probe_helper"
 
+_PACKAGE_ROOT = Path(__file__).parents[2]
+
 _PROOF_FRAMES = 1_024
 """A codec must give this many frames, or all there are, before a file counts as audio."""
 _MAX_REPLY_BYTES = 65_536
@@ -180,8 +182,7 @@ def _decode_reply(reply: Mapping[str, Any]) -> AudioInfo:
 
 def _start() -> subprocess.Popen[bytes]:
     """Start the helper with an environment that holds nothing but where to import from."""
-    package_root = str(Path(__file__).parents[2])
-    environment = {"PYTHONPATH": package_root, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "LC_ALL": "C.UTF-8"}
+    environment = {"PYTHONPATH": str(_PACKAGE_ROOT), "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "LC_ALL": "C.UTF-8"}
     try:
         return subprocess.Popen(  # noqa: S603 -- this interpreter and a module of ours
             [sys.executable, "-P", "-m", HELPER_MODULE],

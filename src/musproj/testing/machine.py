@@ -370,7 +370,7 @@ class LedgerMachine(RuleBasedStateMachine):
                 self.committed(run, Publication(result={"done": True}))
             if all(job.is_terminal for job in self.known_jobs()):
                 return
-            self.clock.advance(600)
+            self.clock.advance(3600)
             self.tick()
         raise AssertionError([job for job in self.known_jobs() if not job.is_terminal])
 

@@ -1,8 +1,10 @@
 """Many calls at one moment."""
 
+import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -19,8 +21,19 @@ def at_once(calls: Sequence[Callable[[], T]]) -> list[T]:
         barrier.wait()
         return call()
 
-    with ThreadPoolExecutor(len(calls)) as pool:
+    with _restless(), ThreadPoolExecutor(len(calls)) as pool:
         return [future.result(PATIENCE_SECONDS) for future in [pool.submit(run, call) for call in calls]]
+
+
+@contextmanager
+def _restless() -> Iterator[None]:
+    """Let the interpreter switch threads so often that a race shows within a few rounds."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(before)
 
 
 def error_of(call: Callable[[], object], expected: type[Exception]) -> Exception | None:

@@ -8,6 +8,7 @@ import json
 import math
 import os
 import random
+import signal
 import subprocess
 import sys
 import time
@@ -153,6 +154,14 @@ def _brood(_inputs: Mapping[str, InputFile], params: TroubleParams, ctx: Context
     return Outcome()
 
 
+def _assassin(_inputs: Mapping[str, InputFile], params: TroubleParams, ctx: Context) -> Outcome:
+    """Take the whole worker along."""
+    work(params.seconds, ctx)
+    os.kill(os.getppid(), signal.SIGKILL)
+    time.sleep(60)
+    return Outcome()
+
+
 def _garble(_inputs: Mapping[str, InputFile], params: TroubleParams, ctx: Context) -> Outcome:
     """Shout into every descriptor of the process, as code that took it over might."""
     work(params.seconds, ctx)
@@ -247,6 +256,7 @@ PROCESSORS = (
     _make("hog", _hog),
     _make("greedy", _greedy),
     _make("brood", _brood),
+    _make("assassin", _assassin),
     _make("garble", _garble),
     _make("raise", _raise),
     _make("nan", _nan),

@@ -173,3 +173,14 @@ def test_a_bearer_key_guards_the_server(serve_with):
     assert served.client.get("/jobs").status_code == 401
     assert served.client.get("/jobs", headers={"authorization": "Bearer secret"}).status_code == 200
     assert served.client.get("/healthz").status_code == 200
+
+
+def test_head_is_get_without_the_body(served, tmp_path):
+    asset_id, _ = upload(served.client, tmp_path)
+
+    for path in (f"/assets/{asset_id}", "/jobs", "/openapi.json", "/nowhere"):
+        full, head = served.client.get(path), served.client.head(path)
+        assert (head.status_code, head.content) == (full.status_code, b"")
+        if full.status_code == 200:
+            assert head.headers["content-length"] == str(len(full.content))
+            assert head.headers.get("etag") == full.headers.get("etag")

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from contextlib import suppress
 
 import pytest
@@ -10,7 +11,15 @@ from hypothesis import strategies as st
 
 from musproj.errors import InvalidError, PayloadTooLargeError
 from musproj.http import decoding, queries, schemas
-from musproj.http.decoding import MAX_BODY_BYTES, MAX_DEPTH, BodyDecoder, ClientGoneError, QueryDecoder, read_body
+from musproj.http.decoding import (
+    MAX_BODY_BYTES,
+    MAX_DEPTH,
+    MAX_PLACES,
+    BodyDecoder,
+    ClientGoneError,
+    QueryDecoder,
+    read_body,
+)
 from musproj.http.refusals import MalformedJsonError, RequestTimeoutError, UnsupportedMediaTypeError
 
 JOB = BodyDecoder(schemas.JobRequest)
@@ -149,6 +158,24 @@ def test_every_violation_of_a_nested_body_is_found():
     details = {place.pointer: place.detail for place in caught.value.violations}
     assert "did you mean assetId?" in details["/assetID"]
     assert "normal" in details["/priority"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {f"field{number}": 1 for number in range(15_000)},
+        {"type": "a", "then": [{"x": 1}] * 10_000},
+    ],
+    ids=["fields", "items"],
+)
+def test_a_body_full_of_mistakes_costs_no_time(body):
+    began = time.monotonic()
+
+    with pytest.raises(InvalidError) as caught:
+        BodyDecoder(schemas.UploadRequest).decode(json.dumps(body).encode())
+
+    assert len(caught.value.violations) == MAX_PLACES
+    assert time.monotonic() - began < 1
 
 
 NESTED = st.recursive(

@@ -144,6 +144,14 @@ def test_wrong_parameters_are_named_in_the_processors_words(api):
     assert {place["pointer"] for place in answer.json()["errors"]} == {"/params/gainDb", "/params/speed"}
 
 
+def test_an_unknown_type_is_told_the_nearest(api):
+    answer = api.post("/jobs", {"type": "gian", "assetId": api.ready_asset()})
+
+    assert (answer.status_code, answer.json()["code"]) == (422, "unknown_job_type")
+    assert answer.json()["errors"][0]["pointer"] == "/type"
+    assert "gain" in answer.json()["hint"]
+
+
 def test_a_whole_number_may_be_written_with_a_point(api):
     body = b'{"type":"gain","assetId":"%s","inputVersion":1.0,"params":{"passes":2.0}}' % api.ready_asset().encode()
 

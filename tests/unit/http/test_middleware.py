@@ -4,6 +4,8 @@ import logging
 
 import pytest
 
+from musproj.http.middleware import Envelope
+
 SAFE = {"x-content-type-options": "nosniff", "referrer-policy": "no-referrer"}
 
 
@@ -182,3 +184,45 @@ def test_a_websocket_is_refused(api):
 @pytest.mark.parametrize("path", ["/jobs/", "//jobs", "/Jobs", "/jobs/a/b/c", "/", "", "/jobs/%2e%2e/assets"])
 def test_a_path_is_what_it_is(api, path):
     assert api.get(path).status_code in (404, 422)
+
+
+def test_an_answer_that_breaks_half_way_is_cut_and_not_mended(api, caplog):
+    """The client has its status already; only the server can tell it, by hanging up."""
+
+    async def broken(_scope, _receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        raise ZeroDivisionError
+
+    sent = []
+
+    async def call():
+        async def send(message):
+            sent.append(message["type"])
+
+        scope = {"type": "http", "method": "GET", "path": "/", "query_string": b"", "headers": []}
+        await Envelope(broken)(scope, None, send)
+
+    with pytest.raises(ZeroDivisionError):
+        api.run(call())
+
+    assert sent == ["http.response.start"]
+
+
+def test_the_lifespan_passes_through_every_layer(open_api):
+    api = open_api(cors_origins=(ORIGIN,), root_path="/x")
+    sent = []
+
+    async def live():
+        messages = iter([{"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}])
+
+        async def receive():
+            return next(messages)
+
+        async def send(message):
+            sent.append(message["type"])
+
+        await api.app({"type": "lifespan", "state": {}}, receive, send)
+
+    api.run(live())
+
+    assert sent == ["lifespan.startup.complete", "lifespan.shutdown.complete"]

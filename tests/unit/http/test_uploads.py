@@ -1,6 +1,9 @@
 """Uploads over HTTP."""
 
+import asyncio
 import io
+import threading
+import time
 import wave
 
 import pytest
@@ -121,6 +124,22 @@ def test_every_wrong_place_is_named(api, body, places):
     assert [place["pointer"] for place in answer.json()["errors"]] == places
 
 
+def test_a_wrong_job_of_then_is_named_by_its_place(api):
+    wrong = [{"type": "gain", "params": {"gainDb": 99, "x": 1}}, {"type": "gian"}, {"type": "mix"}]
+
+    found = []
+    for job in wrong:
+        answer = api.post("/uploads/request", {"then": [{"type": "measure"}, job]})
+        found.append((answer.status_code, answer.json()["code"], [e["pointer"] for e in answer.json()["errors"]]))
+
+    assert found == [
+        (422, "invalid_params", ["/then/1/params/gainDb", "/then/1/params/x"]),
+        (422, "unknown_job_type", ["/then/1/type"]),
+        (422, "validation_failed", ["/then/1/type"]),
+    ]
+    assert api.get("/assets").json()["data"] == []
+
+
 def test_an_upload_over_the_policy_is_refused(open_api):
     answer = open_api(max_upload_bytes=1000).post("/uploads/request", {"size": 1001})
 
@@ -157,3 +176,26 @@ def test_a_store_that_signs_nothing_is_our_fault(open_api):
 
     assert (answer.status_code, answer.json()["code"]) == (500, "configuration")
     assert "file:" not in answer.text
+
+
+def test_a_bucket_that_does_not_answer_delays_nothing_else(api, monkeypatch):
+    released = threading.Event()
+    monkeypatch.setattr(api.app.site.pools, "_bucket_seconds", 0.5)
+    api.mp.metadata.assets.claim_confirm = lambda *_args, **_options: released.wait(20)
+    asset_id = api.pending_asset()
+
+    async def all_at_once():
+        confirms = [asyncio.create_task(api.send("POST", f"/uploads/confirm/{asset_id}")) for _ in range(64)]
+        await asyncio.sleep(0.1)
+        began = time.monotonic()
+        jobs = await api.send("GET", "/jobs")
+        took = time.monotonic() - began
+        answers = await asyncio.gather(*confirms)
+        released.set()
+        return jobs, took, answers
+
+    jobs, took, answers = api.run(all_at_once())
+
+    assert (jobs.status_code, took < 0.3) == (200, True)
+    assert {(answer.status_code, answer.json()["code"]) for answer in answers} == {(503, "backend_unavailable")}
+    assert {answer.headers["retry-after"] for answer in answers} == {"2"}

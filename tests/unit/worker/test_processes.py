@@ -235,6 +235,7 @@ def test_a_host_that_cannot_start_a_process_costs_nothing_but_time(installation,
     with installation.worker(concurrency=1) as worker:
         worker.wait_for("job_committed")
         root = installation.folder / "tmp" / "musproj"
+        wait_until(lambda: not list(root.iterdir()))
         root.rmdir()
         root.write_text("no folder any more")
         job = submit(mp, job.asset_id, "look", seed=1)

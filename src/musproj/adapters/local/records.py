@@ -58,9 +58,9 @@ def find_twin(connection: sqlite3.Connection, job: Job, *, paid: bool) -> Job | 
     if row is None and paid:
         row = connection.execute(
             f"""
-            {JOBS.select} WHERE asset_id = ? AND owner = ? AND dedupe = ? AND status = 'succeeded'
+            {JOBS.select} WHERE asset_id = ? AND +owner = ? AND dedupe = ? AND +status = 'succeeded'
             ORDER BY id DESC LIMIT 1
-            """,
+            """,  # the plus keeps SQLite from following the owner's index, where the asset's is far shorter
             (job.asset_id, job.owner, key),
         ).fetchone()
     return None if row is None else rows.read_job(connection, row)

@@ -54,10 +54,11 @@ class _Ticket(Generic[T]):
 
     def settle(self) -> None:
         """Let the thread go on, if it waits; a second call does nothing."""
-        if not self.is_done and self.bell is not None:
-            self.is_done = True
-            self.bell.release()
+        if self.is_done:
+            return
         self.is_done = True
+        if self.bell is not None:
+            self.bell.release()
 
     def outcome(self) -> T:
         if self.error is not None:

@@ -277,21 +277,22 @@ class CancelRaceLaws(LedgerContract):
         """The job succeeded with its version, or was cancelled without one."""
         asset = ledger.ready()
         published = [1]
-        for _ in range(self.race_rounds):
+        for turn in range(self.race_rounds):
             run = ledger.running(asset)
             number = ledger.reserve(run)
-            if self.commit_wins(ledger, run, number):
+            if self.commit_wins(ledger, run, number, commit_starts=turn % 2 == 0):
                 published.append(number)
         assert ledger.numbers(asset) == published
         assert ledger.asset(asset).version_count == len(published)
 
-    def commit_wins(self, ledger: Ledger, run: Granted, number: int) -> bool:
+    def commit_wins(self, ledger: Ledger, run: Granted, number: int, *, commit_starts: bool) -> bool:
         """Race once; everything that shows the outcome must show the same one."""
         commit: Callable[[], CommitAnswer | CancelAnswer] = partial(
             ledger.jobs.commit, run.job.job_id, run.token, ledger.publication(run, number)
         )
         cancel: Callable[[], CommitAnswer | CancelAnswer] = partial(ledger.jobs.cancel, DEFAULT_OWNER, run.job.job_id)
-        committed, cancelled = at_once([commit, cancel])
+        answers = at_once([commit, cancel] if commit_starts else [cancel, commit])
+        committed, cancelled = answers if commit_starts else reversed(answers)
         job = ledger.job(run.job)
         if isinstance(committed, Committed):
             assert cancelled == TooLate(job)

@@ -301,11 +301,11 @@ class CommitLaws(LedgerContract):
     def test_another_attempts_failure_is_forgotten_by_success(self, ledger: Ledger) -> None:
         """The history keeps it."""
         run = ledger.running(ledger.ready())
-        ledger.release(run, FailureKind.INTERRUPTED)
-        run = ledger.begin(run.job)
-        assert ledger.finish(run).error is None
-        ended = ledger.release(run, FailureKind.PERMANENT)
-        assert ended == Stale()
+        ledger.release(run, FailureKind.TRANSIENT, "checksum_mismatch")
+        ledger.clock.advance(60)
+        job = ledger.finish(ledger.begin(run.job))
+        assert job == ledger.job(job)
+        assert (job.error, [entry.code for entry in job.history]) == (None, ["checksum_mismatch"])
 
 
 class NumberLaws(LedgerContract):

@@ -191,7 +191,7 @@ class TakeOverLaws(LedgerContract):
         assert ledger.jobs.beat([Beat(job_id=old.job.job_id, token=old.token)]) == [Stale()]
         assert isinstance(ledger.jobs.beat([Beat(job_id=new.job.job_id, token=new.token)])[0], BeatOk)
 
-    def test_ten_losses_are_the_end(self, ledger: Ledger) -> None:
+    def test_ten_take_overs_are_the_end(self, ledger: Ledger) -> None:
         """A job whose whole worker vanishes each time blocks nobody."""
         run = ledger.running(ledger.ready())
         for lost in range(1, MAX_LOSSES):
@@ -306,12 +306,14 @@ class BeatLaws(LedgerContract):
             assert job.updated_at == now
 
     def test_a_beat_carries_the_cancel_flag(self, ledger: Ledger) -> None:
-        """From the moment of the request on; the lease is renewed all the same."""
+        """From the moment of the request on; the lease is renewed all the same, and the job says that it stops."""
         run = ledger.running(ledger.ready())
         ledger.jobs.cancel(DEFAULT_OWNER, run.job.job_id)
         for _ in range(5):
             ledger.clock.advance(20)
-            assert ledger.jobs.beat([Beat(job_id=run.job.job_id, token=run.token)]) == [BeatOk(cancel=True)]
+            beat = Beat(job_id=run.job.job_id, token=run.token, stage="encoding")
+            assert ledger.jobs.beat([beat]) == [BeatOk(cancel=True)]
+        assert ledger.job(run.job).stage == "cancelling"
 
     def test_an_expired_lease_is_renewed_where_nobody_took_over(self, ledger: Ledger) -> None:
         """It only permitted to."""

@@ -4,13 +4,18 @@ import sqlite3
 from collections.abc import Callable
 from datetime import timedelta
 
+import attrs
 import pytest
 
-from musproj.adapters.local import selection
+from musproj.adapters.local import jobs, records, selection, timers
 from musproj.adapters.local.database import LocalDatabase
 from musproj.adapters.local.rows import JOBS
 from musproj.domain.asset import Asset
+from musproj.domain.ids import DEFAULT_OWNER
+from musproj.domain.job import JobStatus
 from musproj.domain.ledger import Rules
+from musproj.ports.assets import AssetFilter
+from musproj.ports.jobs import JobFilter
 from musproj.testing.ledger import Ledger
 from musproj.testing.records import new_job, new_worker
 
@@ -21,7 +26,12 @@ WORKER = new_worker(types=["enhance", "separate"], limits={"separate": 1})
 
 
 def steps(database: LocalDatabase, query: Callable[[sqlite3.Connection], object]) -> int:
-    """Return how many hundred steps SQLite's machine took, times a hundred."""
+    """Return how many steps SQLite's machine took, to the hundred."""
+    return steps_of(database, lambda: database.read(query))
+
+
+def steps_of(database: LocalDatabase, call: Callable[[], object]) -> int:
+    """Return how many steps SQLite's machine took on this thread, to the hundred."""
     taken = 0
 
     def tell() -> int:
@@ -29,12 +39,9 @@ def steps(database: LocalDatabase, query: Callable[[sqlite3.Connection], object]
         taken += 1
         return 0
 
-    def run(connection: sqlite3.Connection) -> None:
-        connection.set_progress_handler(tell, 100)
-        query(connection)
-        connection.set_progress_handler(None, 0)
-
-    database.read(run)
+    database.read(lambda connection: connection.set_progress_handler(tell, 100))
+    call()
+    database.read(lambda connection: connection.set_progress_handler(None, 0))
     return 100 * taken
 
 
@@ -56,8 +63,8 @@ def crowd(database: LocalDatabase, ledger: Ledger, asset: Asset, **changes: obje
     database.write(insert)
 
 
-def columns(database: LocalDatabase) -> list[str]:
-    return [row[1] for row in database.read(lambda c: c.execute("PRAGMA table_info(job)").fetchall())]
+def columns(database: LocalDatabase, table: str = "job") -> list[str]:
+    return [row[1] for row in database.read(lambda c: c.execute(f"PRAGMA table_info({table})").fetchall())]
 
 
 CROWDS = {
@@ -99,28 +106,49 @@ def test_a_thousand_running_jobs_do_not_slow_a_claim_down_where_nothing_is_limit
     assert steps(database, look) < STEPS
 
 
-QUERIES = {
-    "live twin": "SELECT 1 FROM job WHERE owner = ? AND dedupe = ? AND status IN ('queued', 'running')",
-    "expiry": "SELECT id FROM job WHERE status = 'queued' AND expires_at <= ? LIMIT ?",
-    "leases": "SELECT id FROM job WHERE status = 'running' AND lease_until <= ?",
-    "jobs of an owner": "SELECT id FROM job WHERE owner = ? AND id < ? ORDER BY id DESC LIMIT 20",
-    "failed jobs of an owner": "SELECT id FROM job WHERE owner = ? AND status = ? AND id < ? ORDER BY id DESC LIMIT 20",
-    "jobs of an asset": "SELECT id FROM job WHERE +owner = ? AND asset_id = ? AND id < ? ORDER BY id DESC LIMIT 20",
-    "assets of an owner": "SELECT id FROM asset WHERE owner = ? AND status <> ? AND id < ? ORDER BY id DESC LIMIT 20",
-    "uploads": "SELECT id FROM asset WHERE status = 'pending' AND next_look <= ? ORDER BY next_look, id LIMIT ?",
-    "tombstones": "SELECT id FROM asset WHERE status = 'deleted' AND purge_at <= ? ORDER BY purge_at, id LIMIT ?",
-    "reuse": "SELECT n FROM version WHERE owner = ? AND reuse = ? ORDER BY rowid DESC LIMIT 1",
-    "garbage": "SELECT n FROM gc_due WHERE due_at <= ? ORDER BY due_at, asset_id, n LIMIT ?",
-}
+def test_ten_thousand_ended_jobs_do_not_slow_the_others_down(ledger: Ledger, database: LocalDatabase) -> None:
+    crowd(database, ledger, ledger.ready())
+    database.write(lambda c: c.execute("UPDATE job SET status = 'succeeded', dedupe = 'x'"))
+    asset = ledger.ready()
+    job = ledger.submit(asset, force=False)
+    twin = new_job(asset, ledger.now, params=job.params)
+    below = new_job(asset, ledger.now).job_id
+    of_asset, of_owner = JobFilter(asset_id=asset.asset_id), JobFilter(status=JobStatus.FAILED)
+    looks: dict[str, Callable[[sqlite3.Connection], object]] = {
+        "live twin": lambda c: records.find_twin(c, twin, paid=False),
+        "paid twin": lambda c: records.find_twin(c, attrs.evolve(twin, params={}), paid=True),
+        "list": lambda c: listed(c, JobFilter(), below),
+        "list of an asset": lambda c: listed(c, of_asset, below),
+        "list of a status": lambda c: listed(c, of_owner, below),
+        "tick": lambda c: timers.look(c, ledger.now, Rules(), timedelta(minutes=1)),
+    }
+    taken = {name: steps(database, look) for name, look in looks.items()}
+    assert {name: count for name, count in taken.items() if count > STEPS} == {}
 
 
-@pytest.mark.parametrize("name", QUERIES)
-def test_no_query_walks_over_a_table_or_sorts_it(database: LocalDatabase, name: str) -> None:
-    sql = QUERIES[name]
-    values = (None,) * sql.count("?")
-    plan = database.read(lambda c: c.execute(f"EXPLAIN QUERY PLAN {sql}", values).fetchall())
-    told = [row[3] for row in plan]
-    assert not [line for line in told if line.startswith(("SCAN", "USE TEMP B-TREE FOR ORDER BY"))], told
+def listed(connection: sqlite3.Connection, filters: JobFilter, below: str) -> None:
+    sql, values = jobs._listing(DEFAULT_OWNER, filters, below)
+    connection.execute(f"{sql} ORDER BY id DESC LIMIT 20", values).fetchall()
+
+
+def test_ten_thousand_assets_do_not_slow_a_sweep_down(ledger: Ledger, database: LocalDatabase) -> None:
+    asset = ledger.ready()
+    ledger.publish(asset)
+    row = ", ".join("i || id" if name == "id" else name for name in columns(database, "asset"))
+    numbers = f"WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {MANY})"
+    database.write(lambda c: c.execute(f"{numbers} INSERT INTO asset SELECT {row} FROM n, asset"))
+    version = ledger.assets.version(DEFAULT_OWNER, asset.asset_id, 2)
+    assert version.provenance is not None
+    reuse_key = version.provenance.reuse_key
+    calls: dict[str, Callable[[], object]] = {
+        "uploads": lambda: ledger.assets.uploads_to_look_at(ledger.now, limit=10),
+        "tombstones": lambda: ledger.assets.tombstones(ledger.now, limit=10),
+        "garbage": lambda: ledger.assets.gc_due(ledger.now, limit=10),
+        "reuse": lambda: ledger.assets.find_reuse(DEFAULT_OWNER, reuse_key),
+        "list": lambda: ledger.assets.list(DEFAULT_OWNER, AssetFilter(), limit=20),
+    }
+    taken = {name: steps_of(database, call) for name, call in calls.items()}
+    assert {name: count for name, count in taken.items() if count > STEPS} == {}
 
 
 def test_needs_that_cannot_be_read_meet_every_worker() -> None:

@@ -1,0 +1,69 @@
+"""What processors declare, which must be readable without what they run with."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import attrs
+import pytest
+
+from musproj.application import params
+from musproj.ports.processor import AudioInfo
+from musproj.processors.analyze import analyze
+from musproj.processors.enhance import enhance
+
+HEAVY = ("numpy", "scipy", "soundfile", "soxr", "av")
+
+
+@pytest.mark.parametrize("module", ["musproj.processors.analyze", "musproj.processors.enhance", "musproj.processors.probe"])
+def test_a_specification_costs_no_audio_library(module):
+    code = f"import sys, {module}; print([name for name in {HEAVY} if name in sys.modules])"
+    environment = {"PYTHONPATH": str(Path(params.__file__).parents[2])}
+    found = subprocess.run([sys.executable, "-c", code], env=environment, check=True, capture_output=True, text=True)
+    assert found.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("processor", [analyze, enhance])
+def test_every_parameter_is_described_and_bounded(processor):
+    for name, entry in params.schema(processor.spec.params)["properties"].items():
+        assert entry["description"], name
+        assert "default" in entry, name
+        if entry["type"] in ("number", "integer") and "enum" not in entry:
+            assert entry["minimum"] < entry["maximum"], name
+
+
+@pytest.mark.parametrize("processor", [analyze, enhance])
+def test_metadata_and_validators_agree(processor):
+    for field in attrs.fields(processor.spec.params):
+        for bound in ("min", "max"):
+            if bound in field.metadata:
+                processor.spec.params(**{field.name: field.metadata[bound]})
+                beyond = field.metadata[bound] + (1 if bound == "max" else -1)
+                with pytest.raises(ValueError, match=field.name):
+                    processor.spec.params(**{field.name: beyond})
+
+
+def test_scipy_is_never_loaded(tmp_path):
+    """It would cost a second and 70 MiB; nothing here needs it."""
+    code = """
+import sys
+from pathlib import Path
+from musproj.processors.enhance import enhance
+from musproj.testing import tones
+from musproj.testing.processors import RecordingContext, as_input
+home = Path(sys.argv[1])
+source = as_input(tones.write(home / "in.wav", tones.music(1.0), 44_100))
+enhance.run({"input": source}, enhance.spec.params(), RecordingContext(home))
+print("scipy" in sys.modules)
+"""
+    environment = {"PYTHONPATH": str(Path(params.__file__).parents[2])}
+    found = subprocess.run([sys.executable, "-c", code, str(tmp_path)], env=environment, check=True, capture_output=True, text=True)
+    assert found.stdout.strip() == "False"
+
+
+def test_more_channels_declare_more_memory():
+    def declared(channels):
+        return enhance.spec.memory_mb(AudioInfo(container="wav", channels=channels, size_bytes=0))
+
+    assert declared(None) == declared(1) == declared(2) <= 140
+    assert declared(8) > declared(2)
