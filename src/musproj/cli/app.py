@@ -70,7 +70,8 @@ def _dispatch(words: Sequence[str]) -> int:
 def _complete() -> int:
     """Tell the shell what may follow."""
     program = get_command(build())
-    program.params = []  # Typer imports pydantic to look at the program's own options
+    # Typer imports pydantic to look at the program's own options.
+    program.params, program.add_help_option = [], False
     program(prog_name="musproj")
     return 0
 

@@ -1,12 +1,11 @@
 """The app: declarations, middleware and the store's door, put together."""
 
 import hashlib
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 import msgspec
 from starlette.applications import Starlette
-from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from musproj.composition import MusProj
@@ -30,7 +29,9 @@ class MusProjApp(Starlette):
     def build_middleware_stack(self) -> ASGIApp:
         """Return the routes with our middleware around them."""
         settings = self.site.mp.settings
-        app: ASGIApp = self.router
+        public_path = public_path_of(settings)
+        resources = [Resource(self.site, operations, public_path) for operations in API.by_path().values()]
+        app: ASGIApp = RouteTable(resources, behind=self.router)
         app = Gate(app, hosts=Hosts.of(settings), prefix=prefix_of(settings))
         app = Envelope(app)
         return Cors(app, origins=settings.cors_origins) if settings.cors_origins else app
@@ -46,7 +47,9 @@ def create_app(mp: MusProj, *, authenticate: Authenticate | None = None, backgro
     """
     settings = mp.settings
     site = Site.of(mp, authenticate or by_key(settings.api_key), _pages())
-    app = MusProjApp(routes=_routes(site), lifespan=lambda _app: _lifespan(site, background=background))
+    gate = mp.opened_storage.gate
+    routes = store_routes(gate, site.pools.bucket.run) if gate is not None else ()
+    app = MusProjApp(routes=routes, lifespan=lambda _app: _lifespan(site, background=background))
     app.site = site
     app.router.redirect_slashes = False
     app.router.default = _nothing_here(site)
@@ -62,16 +65,6 @@ def _pages() -> Pages:
         style=docs.STYLE.encode(),
         etag=f'"{hashlib.sha256(document).hexdigest()[:20]}"',
     )
-
-
-def _routes(site: Site) -> Sequence[BaseRoute]:
-    public_path = public_path_of(site.mp.settings) if site.mp.settings.public_url else None
-    table = RouteTable(Resource(site, operations, public_path) for operations in API.by_path().values())
-    routes: list[BaseRoute] = [table]
-    gate = site.mp.opened_storage.gate
-    if gate is not None:
-        routes += store_routes(gate, site.pools.bucket.run)
-    return routes
 
 
 def _nothing_here(site: Site) -> ASGIApp:

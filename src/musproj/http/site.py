@@ -58,6 +58,6 @@ def prefix_of(settings: Settings) -> str:
     return f"/{path}" if path else ""
 
 
-def public_path_of(settings: Settings) -> str:
-    """Return the path under which clients find the routes: that of the public URL, where one is set."""
-    return urlsplit(settings.public_url).path.rstrip("/") if settings.public_url else prefix_of(settings)
+def public_path_of(settings: Settings) -> str | None:
+    """Return the path of the public URL, under which clients find the routes; None where no URL is set."""
+    return urlsplit(settings.public_url).path.rstrip("/") if settings.public_url else None

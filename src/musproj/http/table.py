@@ -3,36 +3,32 @@
 import re
 from collections.abc import Iterable
 
-from starlette.routing import BaseRoute, Match
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from musproj.http.resources import Resource
 
 
-class RouteTable(BaseRoute):
-    """All resources of the API as one route."""
+class RouteTable:
+    """Finds the resource of a path; what it does not know goes on to the app behind it."""
 
-    def __init__(self, resources: Iterable[Resource]) -> None:
+    def __init__(self, resources: Iterable[Resource], behind: ASGIApp) -> None:
+        self._behind = behind
         self._by_head: dict[str, list[tuple[re.Pattern[str], Resource]]] = {}
         for resource in resources:
             entry = (_compiled(resource.path), resource)
             self._by_head.setdefault(_head(resource.path), []).append(entry)
 
-    def matches(self, scope: Scope) -> tuple[Match, Scope]:
-        """Find the resource of a path."""
-        if scope["type"] != "http":
-            return Match.NONE, {}
-        path: str = scope["path"].removeprefix(scope.get("root_path", ""))
-        for pattern, resource in self._by_head.get(_head(path), ()):
-            found = pattern.fullmatch(path)
-            if found is not None:
-                return Match.FULL, {"route": resource, "endpoint": resource, "path_params": found.groupdict()}
-        return Match.NONE, {}
-
-    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let the resource answer."""
-        resource: Resource = scope["endpoint"]
-        await resource(scope, receive, send)
+        if scope["type"] == "http":
+            path: str = scope["path"].removeprefix(scope.get("root_path", ""))
+            for pattern, resource in self._by_head.get(_head(path), ()):
+                found = pattern.fullmatch(path)
+                if found is not None:
+                    scope["route"], scope["path_params"] = resource, found.groupdict()
+                    await resource(scope, receive, send)
+                    return
+        await self._behind(scope, receive, send)
 
 
 def _head(path: str) -> str:

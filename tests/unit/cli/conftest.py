@@ -3,13 +3,17 @@
 import json
 import logging
 import math
+import shutil
 import wave
 from array import array
 
 import attrs
 import pytest
 
+from musproj import DEFAULT_OWNER, MusProj, Settings
 from musproj.cli import main
+
+RATE = 16_000
 
 
 @attrs.frozen
@@ -63,25 +67,37 @@ def cli(home, capsys):
     root.setLevel(level)
 
 
+def write_tone(path, *, seconds=1, hz=440.0, level=0.1):
+    """Write a stereo tone, 16 bit, 16 kHz."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    samples = array("h")
+    for frame in range(seconds * RATE):
+        samples.extend([round(32_767 * level * math.sin(math.tau * hz * frame / RATE))] * 2)
+    with wave.open(str(path), "wb") as file:
+        file.setparams((2, 2, RATE, 0, "NONE", ""))
+        file.writeframes(samples.tobytes())
+    return path
+
+
 @pytest.fixture
 def tone(home):
-    """Write a recording: a tone of 1 s, stereo."""
+    """Write a recording into the folder."""
+    return lambda name="take.wav", **how: write_tone(home / name, **how)
 
-    def write(name="take.wav", *, hz=440.0, level=0.1):
-        path = home / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        samples = array("h", [0, 0] * 16_000)
-        for frame in range(16_000):
-            samples[2 * frame] = samples[2 * frame + 1] = round(32_767 * level * math.sin(math.tau * hz * frame / 16_000))
-        with wave.open(str(path), "wb") as file:
-            file.setparams((2, 2, 16_000, 0, "NONE", ""))
-            file.writeframes(samples.tobytes())
-        return path
 
-    return write
+@pytest.fixture(scope="session")
+def _uploaded(tmp_path_factory):
+    """A data folder with one asset in it, made once: looking at an upload starts a helper process."""
+    data = tmp_path_factory.mktemp("uploaded") / "musproj-data"
+    with MusProj.open(Settings(data=data)) as mp:
+        asset = mp.uploads.put_file(DEFAULT_OWNER, write_tone(data.parent / "take.wav"))
+    return data, asset.asset_id
 
 
 @pytest.fixture
-def asset(cli, tone):
-    """Upload a recording and give its id."""
-    return cli("upload", tone(), "-q").out.strip()
+def asset(_uploaded, home):
+    """Give the id of an asset that is there; the recording it was made from lies in the folder."""
+    data, asset_id = _uploaded
+    shutil.copytree(data, home / "musproj-data")
+    shutil.copy(data.parent / "take.wav", home)
+    return asset_id

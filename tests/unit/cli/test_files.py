@@ -64,8 +64,9 @@ def test_a_full_disk_is_told_as_such(tmp_path):
 
 
 def test_other_troubles_name_the_file(tmp_path):
-    with pytest.raises(InvalidError, match=r"out\.wav.*too long"), files.written_whole(
-        tmp_path / "out.wav", force=False
+    with (
+        pytest.raises(InvalidError, match=r"out\.wav.*too long"),
+        files.written_whole(tmp_path / "out.wav", force=False),
     ):
         raise OSError(36, "File name too long")
 

@@ -67,7 +67,9 @@ def test_quiet_says_nothing_beside_the_ids(capsys):
     assert capsys.readouterr().err == ""
 
 
-@pytest.mark.parametrize("shape", [Table(("id", "name"), [("1", "\x1b[31m\u202e")]), Fields([("name", "\x1b[31m\u202e")])])
+@pytest.mark.parametrize(
+    "shape", [Table(("id", "name"), [("1", "\x1b[31m\u202e")]), Fields([("name", "\x1b[31m\u202e")])]
+)
 def test_hostile_names_cannot_steer_a_pipe_or_a_terminal(shape, capsys, terminal):
     show(Output(), shape)
     piped = capsys.readouterr().out

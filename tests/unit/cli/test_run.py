@@ -16,12 +16,12 @@ FACTS = {
 
 
 def test_a_result_is_the_whole_answer_and_nothing_is_stored(cli, tone, home):
-    ran = cli("run", "analyze", tone(), "--json")
+    ran = cli("run", "analyze", tone(seconds=4), "--json")
 
     assert (ran.code, ran.err) == (0, "")
     assert set(ran.json) >= FACTS
     assert "files" not in ran.json
-    assert (ran.json["channels"], ran.json["sampleRate"], ran.json["duration"]) == (2, 16_000, 1.0)
+    assert (ran.json["channels"], ran.json["sampleRate"], ran.json["duration"]) == (2, 16_000, 4.0)
     assert [path.name for path in home.iterdir()] == ["take.wav"]
 
 

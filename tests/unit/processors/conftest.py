@@ -3,16 +3,11 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from musproj.settings import use_one_thread
-
-use_one_thread()  # before numpy is loaded: on a busy machine the threads of its products wait for each other
-
-import numpy as np  # noqa: E402 -- see above
-from numpy.typing import NDArray  # noqa: E402
-
-from musproj.testing.processors import RecordingContext  # noqa: E402
+from musproj.testing.processors import RecordingContext
 
 
 @pytest.fixture

@@ -211,7 +211,7 @@ def test_the_examples_of_the_help_run_as_they_are_written(installed, line):
         (installed / "recordings").mkdir()
         (installed / "take.wav").rename(installed / "recordings/take.wav")
     if "--timeout" in line or "--wait" in line:  # somebody has to do the job
-        line = f"musproj work -q --burst --max-jobs 2 & {line}; code=$?; wait; exit $code"
+        line = f"musproj work -q & {line}; code=$?; kill $!; wait; exit $code"
     ready = "" if "undelete" not in line else 'musproj assets delete -q "$(musproj assets list -q)" > /dev/null; '
 
     ran = shell(ready + line, installed)
@@ -243,7 +243,7 @@ def test_the_examples_of_serve_run_until_they_are_stopped(installed, line):
 
 def shell(line, folder):
     return subprocess.run(
-        ["sh", "-c", line], cwd=folder, env=environment(), capture_output=True, text=True, check=False
+        ["sh", "-c", line], cwd=folder, env=environment(), capture_output=True, text=True, check=False, timeout=60
     )
 
 
