@@ -4,9 +4,14 @@ import hashlib
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
-import msgspec
-from starlette.applications import Starlette
-from starlette.types import ASGIApp, Receive, Scope, Send
+from musproj.errors import MissingExtraError
+
+try:
+    import msgspec
+    from starlette.applications import Starlette
+    from starlette.types import ASGIApp, Receive, Scope, Send
+except ModuleNotFoundError as exc:
+    raise MissingExtraError(str(exc.name).partition(".")[0], "server") from exc
 
 from musproj.composition import MusProj
 from musproj.http import docs, openapi
