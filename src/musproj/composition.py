@@ -143,10 +143,12 @@ class _LateProbe(AudioProbe):
 
     def probe(self, path: Path) -> AudioInfo:
         with self._lock:
-            if self._probe is None:
-                self._probe = load("musproj.probe", PROBE)(max_duration_s=self._settings.max_duration_s)
-            probe = self._probe
+            probe = self._probe = self._probe or self._load()
         return probe.probe(path)
+
+    def _load(self) -> AudioProbe:
+        probe: AudioProbe = load("musproj.probe", PROBE)(max_duration_s=self._settings.max_duration_s)
+        return probe
 
     def close(self) -> None:
         with self._lock:

@@ -11,7 +11,7 @@ import tomllib
 from collections.abc import Mapping, MutableMapping
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import attrs
 from attrs.validators import ge, gt, in_, le, optional
@@ -162,7 +162,7 @@ class Origin:
     """One setting: its value, and the source that gave it."""
 
     name: str
-    value: object = attrs.field(repr=False)
+    value: Any = attrs.field(repr=False)
     source: str
     """`default`, a file, an environment variable or a flag."""
     is_secret: bool
@@ -172,8 +172,10 @@ class Origin:
         """The value as people write it; of a secret only whether there is one."""
         if self.is_secret:
             return "***" if self.value else ""
+        if isinstance(self.value, bool):
+            return str(self.value).lower()
         if isinstance(self.value, tuple):
-            return ",".join(map(str, self.value))
+            return ",".join(str(part) for part in cast("tuple[object, ...]", self.value))
         return "" if self.value is None else without_password(str(self.value))
 
 

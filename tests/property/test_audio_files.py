@@ -80,7 +80,9 @@ def originals(tmp_path_factory):
     """Give small, valid files of every container that can be written here."""
     folder = tmp_path_factory.mktemp("originals")
     return {
-        name: tones.write(folder / f"x.{name}", tones.music(0.3), 44_100 if name != "opus" else 48_000, None).read_bytes()
+        name: tones.write(
+            folder / f"x.{name}", tones.music(0.3), 44_100 if name != "opus" else 48_000, None
+        ).read_bytes()
         for name in ("wav", "aiff", "caf", "flac", "mp3", "ogg", "opus")
     }
 
@@ -101,7 +103,10 @@ def test_flipped_and_cut_bytes(path, originals, name, flips, head, cut):
     read_or_refuse(path)
 
 
-@given(st.sampled_from([b"", b"RIFF", b"fLaC", b"OggS", b"caff", b"FORM\0\0\0\0AIFF", b"ID3", b"\xff\xfb"]), st.binary(max_size=400))
+@given(
+    st.sampled_from([b"", b"RIFF", b"fLaC", b"OggS", b"caff", b"FORM\0\0\0\0AIFF", b"ID3", b"\xff\xfb"]),
+    st.binary(max_size=400),
+)
 def test_any_bytes_behind_a_magic(path, magic, rest):
     path.write_bytes(magic + rest)
     read_or_refuse(path)

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from musproj._version import __version__
 
 VERSION_FLAGS = (["--version"], ["-V"])
+INTERRUPTED = 130
+"""128 + SIGINT."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -16,11 +18,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"musproj {__version__}")  # noqa: T201 - the one line that needs nothing of output.py
         return 0
     try:
-        import typer  # noqa: F401 - only to see whether it is there
-    except ModuleNotFoundError:
+        return _run(words)
+    except KeyboardInterrupt:  # while modules are imported; from then on app.py minds it
+        return INTERRUPTED
+
+
+def _run(words: Sequence[str]) -> int:
+    try:
+        from musproj.cli.app import run
+    except ModuleNotFoundError as exc:
+        if (exc.name or "").partition(".")[0] != "typer":
+            raise
         line = "error[missing_extra]: 'typer' is needed here. Install it with: pip install 'musproj[cli]'"
         print(line, file=sys.stderr)  # noqa: T201 - output.py belongs to the extra
         return 2
-    from musproj.cli.app import run
-
     return run(words)

@@ -3,7 +3,7 @@
 import contextlib
 import signal
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from types import FrameType
 
 from musproj import MusProj
@@ -46,7 +46,7 @@ def serve_pair(mp: MusProj, listener: socket.socket, companion: Companion | None
 
 
 @contextlib.contextmanager
-def _handling(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+def _handling(handler: Callable[[int, FrameType | None], None]) -> Generator[None]:
     """Have `handler` take the stopping signals for the time of the block."""
     before = {number: signal.signal(number, handler) for number in STOPPING}
     try:

@@ -2,7 +2,7 @@
 
 import functools
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Concatenate, ParamSpec, TypeVar
@@ -76,7 +76,7 @@ class Call:
         return settings
 
     @contextmanager
-    def open(self) -> Iterator["MusProj"]:
+    def open(self) -> Generator["MusProj"]:
         """Open the installation for the time of the block.
 
         Raises:

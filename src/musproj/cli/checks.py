@@ -155,10 +155,15 @@ def _stores(settings: Settings) -> Iterator[Finding]:
 
 
 def _folder(data: Path) -> Iterator[Finding]:
-    with tempfile.NamedTemporaryFile(dir=data, prefix=".doctor-") as probe:
-        probe.write(b"x")
-        probe.flush()
-        skew = Path(probe.name).stat().st_mtime - time.time()
+    try:
+        with tempfile.NamedTemporaryFile(dir=data, prefix=".doctor-") as probe:
+            probe.write(b"x")
+            probe.flush()
+            skew = Path(probe.name).stat().st_mtime - time.time()
+    except OSError as exc:
+        fix = "Make it a folder that this user may write into, or set MUSPROJ_DATA."
+        yield Finding("data", "problem", f"{data} cannot be written: {exc.strerror}", fix)
+        return
     free = shutil.disk_usage(data).free
     yield Finding("data", "ok", f"{data} can be written")
     if abs(skew) > MOST_SKEW:

@@ -1,6 +1,6 @@
 """`musproj demo`: the main job of an audio app, once, step by step."""
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -38,7 +38,7 @@ def demo(
 
 
 @contextmanager
-def _place(call: Call, *, keep: bool) -> Iterator[tuple["Settings", Path]]:
+def _place(call: Call, *, keep: bool) -> Generator[tuple["Settings", Path]]:
     """Yield the settings to work with and the folder for files."""
     import tempfile
 

@@ -3,7 +3,7 @@
 import glob
 import os
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -54,7 +54,7 @@ def refuse_existing(path: Path, *, force: bool) -> None:
 
 
 @contextmanager
-def written_whole(path: Path, *, force: bool) -> Iterator[IO[bytes]]:
+def written_whole(path: Path, *, force: bool) -> Generator[IO[bytes]]:
     """Open a file that appears as `path` when the block ends well, and leaves nothing when it does not.
 
     Raises:

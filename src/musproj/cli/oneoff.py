@@ -1,6 +1,6 @@
 """`musproj run`: one processor on local files, without a store and without a queue."""
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -83,7 +83,7 @@ def _given(kind: str) -> "tuple[Processor, ...]":
 
 
 @contextmanager
-def _machine(settings: "Settings", given: "tuple[Processor, ...]") -> Iterator["OneOff"]:
+def _machine(settings: "Settings", given: "tuple[Processor, ...]") -> Generator["OneOff"]:
     from musproj.application.oneoff import OneOff
     from musproj.composition import open_catalog, open_probe
 

@@ -10,6 +10,9 @@ from musproj.cli import text
 
 Document = Mapping[str, Any]
 
+ID_END = 8
+"""Characters of an id: 40 bits, most of them random."""
+
 
 class Table(NamedTuple):
     """Rows under headings; without a terminal the rows alone, separated by tabs."""
@@ -37,6 +40,10 @@ class Form(NamedTuple):
     """How values are written: for people on a terminal, else raw for programs."""
 
     for_people: bool
+
+    def id_beside(self, text: str) -> str:
+        """Return an id that is not what the row is about: for people its end, which tells it from others."""
+        return f"…{text[-ID_END:]}" if self.for_people and len(text) > ID_END else text
 
     def size(self, size: int) -> str:
         """Return a size in bytes."""

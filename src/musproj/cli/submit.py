@@ -85,12 +85,12 @@ def _template(
         UnknownJobTypeError: no such processor.
         InvalidError: a parameter or an input is not written as `name=value`.
     """
-    from musproj import JobSpec
+    from musproj import InputRef, JobSpec
     from musproj.application import params
     from musproj.application.jobs import HIGH_PRIORITY
     from musproj.errors import InvalidError
 
-    ports = {}
+    ports: dict[str, InputRef] = {}
     for text in inputs:
         port, equals, asset = text.partition("=")
         if not equals:

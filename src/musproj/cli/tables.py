@@ -10,7 +10,7 @@ from musproj.domain.version import File, Version
 
 ASSET_HEADS = ("asset", "status", "head", "versions", "created", "name")
 VERSION_HEADS = ("version", "kind", "file", "length", "format", "size", "created", "from")
-JOB_HEADS = ("job", "type", "status", "input", "made", "created", "stage or error")
+JOB_HEADS = ("job", "type", "status", "input", "made", "created", "remark")
 
 
 def assets(form: Form, found: Iterable[Asset]) -> Table:
@@ -75,7 +75,7 @@ def job_row(form: Form, job: Job) -> tuple[str, ...]:
         job.job_id,
         job.type,
         state(job),
-        f"{job.asset_id}@{job.input_version}",
+        f"{form.id_beside(job.asset_id)}@{job.input_version}",
         _version(job.created_version),
         form.time(job.created_at),
         _remark(job),

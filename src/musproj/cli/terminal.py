@@ -1,7 +1,7 @@
 """Tables and progress bars: the only module that knows rich, and imported only where a terminal is looked at."""
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 
 Report = Callable[[float, str], None]
@@ -23,7 +23,7 @@ def print_table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, no_color
 
 
 @contextmanager
-def progress(label: str, *, wanted: bool = True, no_color: bool = False) -> Iterator[Report]:
+def progress(label: str, *, wanted: bool = True, no_color: bool = False) -> Generator[Report]:
     """Show a bar on stderr while the block runs; silent where nobody looks."""
     if not (wanted and sys.stderr.isatty()):
         yield _silent

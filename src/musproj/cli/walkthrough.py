@@ -1,7 +1,7 @@
 """The main job of an audio app, once, told step by step: what `musproj demo` does."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -54,7 +54,7 @@ class Walkthrough:
         return 0
 
     @contextmanager
-    def _worker(self) -> Iterator[None]:
+    def _worker(self) -> Generator[None]:
         """Run a worker process for the time of the block."""
         flags = ["--data", str(self._settings.data), "--concurrency", "1", "--quiet"]
         if not self._is_kept:

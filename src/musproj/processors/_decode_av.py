@@ -132,7 +132,6 @@ class AvDecoder:
 def _av(container: str) -> Any:
     try:
         import av
-        import av.error
         import av.logging
     except ModuleNotFoundError as exc:
         raise UnsupportedFormatError(

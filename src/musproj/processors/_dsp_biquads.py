@@ -40,7 +40,7 @@ def k_weighting(sample_rate: int) -> Sections:
 
 def highpass(sample_rate: int, hz: float) -> Sections:
     """Return a fourth-order Butterworth high-pass: two sections with Q = 1 / (2 cos(π/8)) and 1 / (2 cos(3π/8))."""
-    rows = []
+    rows: list[list[float]] = []
     for q in (0.5 / math.cos(math.pi / 8), 0.5 / math.cos(3 * math.pi / 8)):
         k = math.tan(math.pi * hz / sample_rate)
         norm = 1 + k / q + k * k
@@ -76,7 +76,7 @@ class SectionFilter:
         self._gather: Floats = np.array([powers[_BLOCK - 1 - index] @ b for index in range(_BLOCK)]).astype(dtype)
         self._powers = powers
         self._steps: dict[int, NDArray[np.float64]] = {1: powers[_BLOCK]}
-        self._state = np.zeros((channels, len(a)))
+        self._state: NDArray[np.float64] = np.zeros((channels, len(a)))
 
     def __call__(self, planar: Floats) -> Floats:
         """Return the filtered (channels, frames), in the filter's dtype."""
@@ -97,7 +97,7 @@ class SectionFilter:
     def _scan(self, rows: Floats) -> NDArray[np.float64]:
         """Return the state at the start of each row, and the one behind the last."""
         driven: NDArray[np.float64] = (rows @ self._gather).astype(np.float64)
-        states = np.concatenate([self._state[:, None], driven], axis=1)
+        states: NDArray[np.float64] = np.concatenate([self._state[:, None], driven], axis=1)
         shift = 1
         while shift < states.shape[1]:
             states[:, shift:] += states[:, :-shift] @ self._step(shift).T

@@ -40,7 +40,7 @@ class Note:
 
     code: str
     message: str
-    facts: Mapping[str, object] = attrs.field(factory=dict)
+    facts: Mapping[str, object] = attrs.field(factory=dict[str, object])
 
 
 @attrs.frozen(kw_only=True)

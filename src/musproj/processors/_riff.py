@@ -68,7 +68,7 @@ class _Walk:
     data_claim: int = 0
     big_sizes: tuple[int, int] | None = None
     """RIFF and data size of the `ds64` chunk."""
-    notes: list[Note] = attrs.field(factory=list)
+    notes: list[Note] = attrs.field(factory=list[Note])
 
     def inconsistent(self, message: str) -> None:
         if all(note.code != "headerInconsistent" for note in self.notes):

@@ -48,23 +48,29 @@ class AnalyzeParams:
     )
 
 
+SPEC = ProcessorSpec(
+    name="analyze",
+    version="1",
+    summary="Loudness (EBU R 128), true peak and levels",
+    params=AnalyzeParams,
+    inputs=(Port("input", "source"),),
+    publishes="result",
+    memory_mb=120,
+    speed=300.0,
+    preload=("numpy", "soundfile", "musproj.processors._measure"),
+    extra="audio",
+    requires=("numpy", "soundfile"),
+)
+
+
 @attrs.frozen
 class Analyze(Processor):
     """Measures after ITU-R BS.1770-5 and EBU R 128 in memory that does not grow with the duration."""
 
-    spec = ProcessorSpec(
-        name="analyze",
-        version="1",
-        summary="Loudness (EBU R 128), true peak and levels",
-        params=AnalyzeParams,
-        inputs=(Port("input", "source"),),
-        publishes="result",
-        memory_mb=120,
-        speed=300.0,
-        preload=("numpy", "soundfile", "musproj.processors._measure"),
-        extra="audio",
-        requires=("numpy", "soundfile"),
-    )
+    @property
+    def spec(self) -> ProcessorSpec:
+        """The declaration."""
+        return SPEC
 
     def run(self, inputs: Mapping[str, InputFile], params: AnalyzeParams, ctx: Context) -> Outcome:
         """Measure the input once from front to back.

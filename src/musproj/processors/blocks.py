@@ -163,16 +163,16 @@ class _Progress:
 class BlockReader:
     """Gives an audio file block by block, once; made by `reader`."""
 
-    _decoder: Decoder = attrs.field(kw_only=False)
-    _size_bytes: int
-    _context: Context | None
-    _progress: _Progress
-    _dtype: SampleType
-    _block_frames: int
-    _window: tuple[int, int | None]
-    _strict: bool
-    _sanitizer: Sanitizer
-    _limits: Limits
+    _decoder: Decoder = attrs.field(alias="decoder", kw_only=False)
+    _size_bytes: int = attrs.field(alias="size_bytes")
+    _context: Context | None = attrs.field(alias="context")
+    _progress: _Progress = attrs.field(alias="progress")
+    _dtype: SampleType = attrs.field(alias="dtype")
+    _block_frames: int = attrs.field(alias="block_frames")
+    _window: tuple[int, int | None] = attrs.field(alias="window")
+    _strict: bool = attrs.field(alias="strict")
+    _sanitizer: Sanitizer = attrs.field(alias="sanitizer")
+    _limits: Limits = attrs.field(alias="limits")
     frames_read: int = attrs.field(default=0, init=False)
     """Frames given so far."""
     truncated: bool = attrs.field(default=False, init=False)

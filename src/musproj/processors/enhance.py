@@ -17,25 +17,31 @@ def _memory_mb(info: AudioInfo) -> int:
     return _STEREO_MB + _EXTRA_CHANNEL_MB * max(0, (info.channels or _STEREO) - _STEREO)
 
 
+SPEC = ProcessorSpec(
+    name="enhance",
+    version="1",
+    summary="High-pass, loudness to a target, true-peak limiter",
+    params=EnhanceParams,
+    inputs=(Port("input", "source"),),
+    outputs=(Port("enhanced", "enhanced"),),
+    publishes="version",
+    moves_head=True,
+    memory_mb=_memory_mb,
+    speed=55.0,
+    preload=("numpy", "soundfile", "soxr", "musproj.processors._enhance_run"),
+    extra="audio",
+    requires=("numpy", "soundfile", "soxr"),
+)
+
+
 @attrs.frozen
 class Enhance(Processor):
     """Makes speech and music even in loudness, of the same length and place as what came in."""
 
-    spec = ProcessorSpec(
-        name="enhance",
-        version="1",
-        summary="High-pass, loudness to a target, true-peak limiter",
-        params=EnhanceParams,
-        inputs=(Port("input", "source"),),
-        outputs=(Port("enhanced", "enhanced"),),
-        publishes="version",
-        moves_head=True,
-        memory_mb=_memory_mb,
-        speed=55.0,
-        preload=("numpy", "soundfile", "soxr", "musproj.processors._enhance_run"),
-        extra="audio",
-        requires=("numpy", "soundfile", "soxr"),
-    )
+    @property
+    def spec(self) -> ProcessorSpec:
+        """The declaration."""
+        return SPEC
 
     def run(self, inputs: Mapping[str, InputFile], params: EnhanceParams, ctx: Context) -> Outcome:
         """Render the input as often as the target needs, and keep the best that holds the ceiling.

@@ -182,7 +182,12 @@ def _decode_reply(reply: Mapping[str, Any]) -> AudioInfo:
 
 def _start() -> subprocess.Popen[bytes]:
     """Start the helper with an environment that holds nothing but where to import from."""
-    environment = {"PYTHONPATH": str(_PACKAGE_ROOT), "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "LC_ALL": "C.UTF-8"}
+    environment = {
+        "PYTHONPATH": str(_PACKAGE_ROOT),
+        "OMP_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+        "LC_ALL": "C.UTF-8",
+    }
     try:
         return subprocess.Popen(  # noqa: S603 -- this interpreter and a module of ours
             [sys.executable, "-P", "-m", HELPER_MODULE],

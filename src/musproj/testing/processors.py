@@ -12,14 +12,14 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import attrs
 import numpy as np
 import pytest
 
 from musproj.errors import JobCancelledError, ProcessingError
-from musproj.ports.processor import Context, InputFile, Outcome, Processor
+from musproj.ports.processor import InputFile, Outcome, Processor
 from musproj.processors import blocks
 from musproj.testing import tones
 
@@ -31,15 +31,15 @@ _RATE = 44_100
 
 
 @attrs.define
-class RecordingContext(Context):
+class RecordingContext:
     """A context that remembers what it was told, and may cancel."""
 
     workdir: Path
     cancel_at: int | None = None
     """Cancel at this call of `check` or `progress`, counted from 0."""
-    fractions: list[float] = attrs.field(factory=list)
-    stages: list[str | None] = attrs.field(factory=list)
-    warnings: list[dict[str, object]] = attrs.field(factory=list)
+    fractions: list[float] = attrs.field(factory=list[float])
+    stages: list[str | None] = attrs.field(factory=list[str | None])
+    warnings: list[dict[str, object]] = attrs.field(factory=list[dict[str, object]])
     calls: int = 0
     cancelled_at: float | None = None
     """Monotonic seconds."""
@@ -80,7 +80,7 @@ class Runner:
     processor: Processor
     params: Any
     home: Path
-    contexts: list[RecordingContext] = attrs.field(factory=list)
+    contexts: list[RecordingContext] = attrs.field(factory=list[RecordingContext])
     """Of the runs so far, also of those that failed."""
 
     def __call__(self, inputs: Mapping[str, InputFile], *, cancel_at: int | None = None) -> Outcome:
@@ -265,15 +265,15 @@ def same_content(one: Path, other: Path) -> bool:
         return False
 
 
-def every_key(value: object) -> Iterator[str]:
+def every_key(value: Any) -> Iterator[str]:
     """Yield the keys of all objects in JSON data, refusing None."""
     assert value is not None
-    if isinstance(value, Mapping):
-        for key, inner in value.items():
+    if isinstance(value, dict):
+        for key, inner in cast("dict[str, Any]", value).items():
             yield key
             yield from every_key(inner)
     elif isinstance(value, list | tuple):
-        for inner in value:
+        for inner in cast("list[Any]", value):
             yield from every_key(inner)
 
 

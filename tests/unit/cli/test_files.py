@@ -19,9 +19,13 @@ def test_a_file_appears_whole(tmp_path):
 
 
 def test_what_fails_half_way_leaves_nothing(tmp_path):
-    with pytest.raises(KeyError), files.written_whole(tmp_path / "out.wav", force=False) as part:
-        part.write(b"half")
-        raise KeyError
+    def half():
+        with files.written_whole(tmp_path / "out.wav", force=False) as part:
+            part.write(b"half")
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        half()
 
     assert list(tmp_path.iterdir()) == []
 
@@ -39,9 +43,14 @@ def test_a_written_file_has_the_permissions_that_a_shell_would_give(tmp_path):
 
 def test_a_name_that_was_taken_meanwhile_is_not_replaced(tmp_path):
     target = tmp_path / "out.wav"
-    with pytest.raises(ConflictError), files.written_whole(target, force=False) as part:
-        part.write(b"mine")
-        target.write_bytes(b"theirs")
+
+    def race():
+        with files.written_whole(target, force=False) as part:
+            part.write(b"mine")
+            target.write_bytes(b"theirs")
+
+    with pytest.raises(ConflictError):
+        race()
 
     assert target.read_bytes() == b"theirs"
     assert [path.name for path in tmp_path.iterdir()] == ["out.wav"]

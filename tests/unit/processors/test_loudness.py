@@ -5,6 +5,7 @@ import subprocess
 
 import numpy as np
 import pytest
+
 from musproj.processors._dsp_biquads import SectionFilter, highpass, k_weighting
 from musproj.processors._dsp_loudness import LoudnessMeter, _loudness_range, channel_weights
 from musproj.processors._dsp_truepeak import PeakMeter, to_db

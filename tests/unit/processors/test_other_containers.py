@@ -61,7 +61,8 @@ SOUND = big(b"SSND", bytes(8) + PCM.tobytes())
         aiff(big(b"COMM", common(compression=b"NONE\0\0")), SOUND, kind=b"AIFC"),
         aiff(big(b"COMM", common()), big(b"SSND", struct.pack(">II", 4, 0) + b"skip" + PCM.tobytes())),
         aiff(
-            big(b"COMM", common(compression=b"sowt\0\0")), big(b"SSND", bytes(8) + PCM.astype("<i2").tobytes()),
+            big(b"COMM", common(compression=b"sowt\0\0")),
+            big(b"SSND", bytes(8) + PCM.astype("<i2").tobytes()),
             kind=b"AIFC",
         ),
     ],

@@ -249,4 +249,6 @@ def test_a_codec_that_gives_nothing_is_empty_or_corrupt(tmp_path, file, frames, 
 
 
 def test_limits_have_sane_defaults():
-    assert Limits() == Limits(max_channels=8, min_sample_rate=4_000, max_sample_rate=384_000, max_duration_seconds=21_600)
+    assert Limits() == Limits(
+        max_channels=8, min_sample_rate=4_000, max_sample_rate=384_000, max_duration_seconds=21_600
+    )

@@ -15,7 +15,9 @@ from musproj.processors.enhance import enhance
 HEAVY = ("numpy", "scipy", "soundfile", "soxr", "av")
 
 
-@pytest.mark.parametrize("module", ["musproj.processors.analyze", "musproj.processors.enhance", "musproj.processors.probe"])
+@pytest.mark.parametrize(
+    "module", ["musproj.processors.analyze", "musproj.processors.enhance", "musproj.processors.probe"]
+)
 def test_a_specification_costs_no_audio_library(module):
     code = f"import sys, {module}; print([name for name in {HEAVY} if name in sys.modules])"
     environment = {"PYTHONPATH": str(Path(params.__file__).parents[2])}
@@ -57,7 +59,9 @@ enhance.run({"input": source}, enhance.spec.params(), RecordingContext(home))
 print("scipy" in sys.modules)
 """
     environment = {"PYTHONPATH": str(Path(params.__file__).parents[2])}
-    found = subprocess.run([sys.executable, "-c", code, str(tmp_path)], env=environment, check=True, capture_output=True, text=True)
+    found = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)], env=environment, check=True, capture_output=True, text=True
+    )
     assert found.stdout.strip() == "False"
 
 

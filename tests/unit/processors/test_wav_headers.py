@@ -58,8 +58,14 @@ REFUSED = [
     ("rate 2^32-1", riff(chunk(b"fmt ", wav_format(rate=2**32 - 1)), DATA), AudioCorruptError),
     ("rate 1", riff(chunk(b"fmt ", wav_format(rate=1)), DATA), LimitExceededError),
     ("rate 2^31-1", riff(chunk(b"fmt ", wav_format(rate=2**31 - 1)), DATA), LimitExceededError),
-    *((f"{bits} bits", riff(chunk(b"fmt ", wav_format(bits=bits, align=4)), DATA), AudioCorruptError) for bits in (0, 33, 64, 255)),
-    *((f"{bits} bits", riff(chunk(b"fmt ", wav_format(bits=bits, align=2)), DATA), UnsupportedFormatError) for bits in (1, 4, 7)),
+    *(
+        (f"{bits} bits", riff(chunk(b"fmt ", wav_format(bits=bits, align=4)), DATA), AudioCorruptError)
+        for bits in (0, 33, 64, 255)
+    ),
+    *(
+        (f"{bits} bits", riff(chunk(b"fmt ", wav_format(bits=bits, align=2)), DATA), UnsupportedFormatError)
+        for bits in (1, 4, 7)
+    ),
     ("floats of 16 bits", riff(chunk(b"fmt ", wav_format(tag=3, bits=16)), DATA), AudioCorruptError),
     ("tag 999", riff(chunk(b"fmt ", wav_format(tag=999)), DATA), UnsupportedFormatError),
     ("ADPCM", riff(chunk(b"fmt ", wav_format(tag=2, bits=4)), DATA), UnsupportedFormatError),

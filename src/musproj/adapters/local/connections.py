@@ -114,7 +114,7 @@ class Connections:
         self._is_halted = True
         mine = getattr(self._here, "seat", None)
         deadline = time.monotonic() + FORK_PATIENCE_S
-        busy = []
+        busy: list[Seat] = []
         for seat in self._all_seats():
             while seat.depth and seat is not mine and time.monotonic() < deadline:
                 time.sleep(_POLL_S)

@@ -50,6 +50,7 @@ class LocalDatabase:
         self._writer = Writer(self._connections, path)
         self._connections.after_fork(self._writer.start_over)
         self._is_closed = False
+        self._may_make = True
 
     @classmethod
     def open(cls, path: Path, *, clock: Clock) -> Self:
@@ -72,6 +73,7 @@ class LocalDatabase:
         try:
             if not database.read(schema.is_current):
                 database.write(schema.bring_up, wakes=False)
+            database._may_make = False
             database._check_host(clock)
         except BaseException:
             database._connections.close()
@@ -186,8 +188,15 @@ class LocalDatabase:
             self._connections.leave(seat)
 
     def _connect(self) -> sqlite3.Connection:
+        # Once it is there, a file that is missing was moved away: an empty one in its place would answer for it.
+        mode = "rwc" if self._may_make else "rw"
         connection = sqlite3.connect(
-            self._path, timeout=0, isolation_level=None, check_same_thread=False, cached_statements=_STATEMENTS
+            f"{self._path.as_uri()}?mode={mode}",
+            uri=True,
+            timeout=0,
+            isolation_level=None,
+            check_same_thread=False,
+            cached_statements=_STATEMENTS,
         )
         try:
             _set_up(connection, self._path)

@@ -115,7 +115,8 @@ def _salvaged(connection: sqlite3.Connection, row: Row, exc: CorruptRecordError)
     ended = {"job_id": job_id, "status": JobStatus.FAILED, "error": error, "lease_until": None, "wait_reason": None}
     for fields in (JOBS.readable(row), {}):
         try:
-            salvaged = Job(**{**known, **fields, **ended, "finished_at": fields.get("updated_at", then)})
+            values: dict[str, Any] = {**known, **fields, **ended, "finished_at": fields.get("updated_at", then)}
+            salvaged = Job(**values)
         except (ValueError, TypeError):
             continue  # a field can be read but is out of its range: do without all of them
         return salvaged

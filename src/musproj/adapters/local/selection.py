@@ -88,7 +88,7 @@ def next_job(connection: sqlite3.Connection, queue: str, worker: Worker, now: da
 
 def next_run_at(connection: sqlite3.Connection, now: datetime, queue: str | None = None) -> datetime | None:
     """Return when the first of the delayed jobs comes due."""
-    times = []
+    times: list[int] = []
     for group in groups(connection, queue):
         row = connection.execute(_FIRST_LATER, (*group, to_millis(now))).fetchone()
         if row is not None:

@@ -79,7 +79,7 @@ class Table(Generic[R]):
 
     def load_all(self, rows: Iterable[Row]) -> list[R]:
         """Return the records that can be read; one that cannot be hides no other."""
-        loaded = []
+        loaded: list[R] = []
         for row in rows:
             try:
                 loaded.append(self.load(row))

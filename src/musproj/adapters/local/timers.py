@@ -78,7 +78,7 @@ def _expire(connection: sqlite3.Connection, now: datetime) -> int:
 def _move(
     connection: sqlite3.Connection, ids: list[tuple[JobId]], now: datetime, step: Callable[[Job], Job]
 ) -> list[Job]:
-    moved = []
+    moved: list[Job] = []
     for (job_id,) in ids:
         job = load_job(connection, job_id)
         assert job is not None

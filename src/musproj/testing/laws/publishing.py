@@ -70,10 +70,12 @@ class ReserveLaws(LedgerContract):
         failed, cancelled, dropped = (ledger.running(asset) for _ in range(3))
         assert [ledger.reserve(run) for run in (failed, cancelled, dropped)] == [2, 3, 4]
         ledger.release(failed, FailureKind.PERMANENT)
+        assert ledger.reserve(ledger.running(asset)) == 5
         ledger.jobs.cancel(DEFAULT_OWNER, cancelled.job.job_id)
         ledger.release(cancelled, FailureKind.INTERRUPTED)
-        assert ledger.reserve(dropped, above=4) == 5
         assert ledger.reserve(ledger.running(asset)) == 6
+        assert ledger.reserve(dropped, above=4) == 7
+        assert ledger.reserve(ledger.running(asset)) == 8
         assert ledger.garbage() == {(asset.asset_id, 2), (asset.asset_id, 3), (asset.asset_id, 4)}
 
     def test_above_drops_what_is_not_above(self, ledger: Ledger) -> None:

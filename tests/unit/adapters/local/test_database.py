@@ -260,3 +260,16 @@ def open_files(path: Path) -> list[str]:
         with suppress(OSError):
             links.append(str(descriptor.readlink()))
     return [link for link in links if link.startswith(str(path))]
+
+
+def test_a_file_that_is_moved_away_is_missed_not_made_anew(tmp_path):
+    path, away = tmp_path / "musproj.db", tmp_path / "away.db"
+    with LocalDatabase.open(path, clock=FakeClock()) as database:
+        database._connections.close()
+        database._connections._is_closed = False
+        path.rename(away)
+        with pytest.raises(BackendUnavailableError):
+            database.read(lambda connection: connection.execute("SELECT count(*) FROM job").fetchone())
+        assert not path.exists()
+        away.rename(path)
+        assert database.read(lambda connection: connection.execute("SELECT count(*) FROM job").fetchone()) == (0,)

@@ -85,3 +85,15 @@ def test_what_needs_another_extra_names_it(take, words, extra):
     assert ran.returncode == 2
     assert f"pip install 'musproj[{extra}]'" in ran.stderr
     assert "Traceback" not in ran.stderr
+
+
+def test_ctrl_c_while_modules_are_imported_is_quiet(monkeypatch, cli):
+    class Interrupting:
+        def find_spec(self, name, path=None, target=None):
+            if name == "musproj.cli.app":
+                raise KeyboardInterrupt
+
+    monkeypatch.delitem(sys.modules, "musproj.cli.app", raising=False)
+    monkeypatch.setattr(sys, "meta_path", [Interrupting(), *sys.meta_path])
+
+    assert cli("jobs", "list") == (130, "", "")
