@@ -14,6 +14,8 @@ nox.options.error_on_external_run = True
 nox.options.reuse_venv = "yes"
 
 PROJECT = nox.project.load_toml("pyproject.toml")
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+"""As in a worker: numpy's threads in each of several processes fight over the same cores."""
 CORE = ("errors.py", "codec.py", "domain/*", "ports/*", "application/*")
 CORE_FLOOR = 95
 """Percent of the core's lines and branches that tests run; the aim is 100, and the floor only rises."""
@@ -42,7 +44,7 @@ def tests(session: nox.Session) -> None:
     session.install(".[all]", *group("test"))
     session.run("coverage", "erase")
     folders = ("tests/unit", "tests/contracts", "tests/integration", "tests/architecture")
-    session.run("coverage", "run", "-m", "pytest", "-n2", *chosen(session, *folders))
+    session.run("coverage", "run", "-m", "pytest", "-n2", *chosen(session, *folders), env=ONE_THREAD)
     if not session.posargs:  # a part of the tests says nothing about the whole
         session.notify("coverage")
 
@@ -53,7 +55,7 @@ def minimal(session: nox.Session) -> None:
     session.install(".", *group("bare"))
     core = ("tests/unit/domain", "tests/unit/application", "tests/contracts")
     package = [f"tests/architecture/test_{part}.py" for part in ("errors", "extras", "package", "strings")]
-    session.run("pytest", *chosen(session, *core, *package))
+    session.run("pytest", *chosen(session, *core, *package), env=ONE_THREAD)
 
 
 @nox.session
@@ -64,35 +66,35 @@ def lowest(session: nox.Session) -> None:
     constraints = Path(session.create_tmp(), "lowest.txt")
     constraints.write_text("\n".join(map(oldest, wanted)), encoding="utf-8")
     session.install(".[all]", *group("test"), "-c", str(constraints))
-    session.run("pytest", "-n2", *chosen(session, "tests/unit", "tests/contracts", "tests/integration"))
+    session.run("pytest", "-n2", *chosen(session, "tests/unit", "tests/contracts", "tests/integration"), env=ONE_THREAD)
 
 
 @nox.session(name="property")
 def properties(session: nox.Session) -> None:
     """Laws and state machines, with many examples."""
     session.install(".[all]", *group("test"))
-    session.run("pytest", "-n2", "--hypothesis-profile=ci", *chosen(session, "tests/property"))
+    session.run("pytest", "-n2", "--hypothesis-profile=ci", *chosen(session, "tests/property"), env=ONE_THREAD)
 
 
 @nox.session
 def e2e(session: nox.Session) -> None:
     """Real processes, killed at each step."""
     session.install(".[all]", *group("test"))
-    session.run("coverage", "run", "-m", "pytest", *chosen(session, "tests/e2e"))
+    session.run("coverage", "run", "-m", "pytest", *chosen(session, "tests/e2e"), env=ONE_THREAD)
 
 
 @nox.session
 def api(session: nox.Session) -> None:
     """The server against its own OpenAPI document."""
     session.install(".[all]", *group("api"))
-    session.run("pytest", *chosen(session, "tests/api"))
+    session.run("pytest", *chosen(session, "tests/api"), env=ONE_THREAD)
 
 
 @nox.session
 def docs(session: nox.Session) -> None:
     """Every block of the README and the docs runs."""
     session.install(".[all]", *group("docs"))
-    session.run("pytest", *chosen(session, "tests/docs"))
+    session.run("pytest", *chosen(session, "tests/docs"), env=ONE_THREAD)
 
 
 @nox.session(default=False)

@@ -143,7 +143,7 @@ def used(command: list[str]) -> Usage:
     began = time.perf_counter()
     with (
         tempfile.TemporaryFile() as output,
-        subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, env=environment) as process,
+        subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, env=environment) as process,  # noqa: S603 -- ours, or ffmpeg
     ):
         _, status, usage = os.wait4(process.pid, 0)
         wall = time.perf_counter() - began

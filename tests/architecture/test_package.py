@@ -24,7 +24,10 @@ def test_the_version_is_the_newest_heading_of_the_changelog():
 def test_all_lists_exactly_the_public_names():
     tree = ast.parse(Path(musproj.__file__).read_text(encoding="utf-8"))
     imported = {
-        f"{node.module}.{alias.name}" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for alias in node.names
+        f"{node.module}.{alias.name}"
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
     } - {"musproj._version.__version__"}
 
     assert len(musproj.__all__) == len(set(musproj.__all__))

@@ -91,7 +91,8 @@ jobs = st.builds(
     wait_reason=maybe(st.sampled_from(WaitReason)),
     error=maybe(st.builds(JobError, code=ids, message=text)),
     history=st.lists(
-        st.builds(Attempt, attempt=number, kind=st.sampled_from(FailureKind), code=ids, message=text, at=times), max_size=2
+        st.builds(Attempt, attempt=number, kind=st.sampled_from(FailureKind), code=ids, message=text, at=times),
+        max_size=2,
     ).map(tuple),
 )
 workers = st.builds(
@@ -117,7 +118,11 @@ def test_a_reader_ignores_what_a_newer_writer_added(job):
     assert from_plain(Job, {**to_plain(job), "addedLater": 1}) == job
 
 
-@given(st.recursive(st.none() | st.booleans() | number | text, lambda inner: st.lists(inner) | st.dictionaries(text, inner)))
+@given(
+    st.recursive(
+        st.none() | st.booleans() | number | text, lambda inner: st.lists(inner) | st.dictionaries(text, inner)
+    )
+)
 def test_garbage_is_a_corrupt_record_and_nothing_else(data):
     with pytest.raises(CorruptRecordError):
         from_plain(Version, data)

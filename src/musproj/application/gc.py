@@ -108,7 +108,9 @@ class Collector:
     def _remove(self, stored: StoredObject, reason: str, *, dry_run: bool) -> Removal:
         if not dry_run:
             self.storage.delete(stored.key)
-        return Removal(key=stored.key, size_bytes=stored.size_bytes, reason=reason, removed=not dry_run, is_garbage=True)
+        return Removal(
+            key=stored.key, size_bytes=stored.size_bytes, reason=reason, removed=not dry_run, is_garbage=True
+        )
 
 
 def _kept(stored: StoredObject, reason: str) -> Removal:

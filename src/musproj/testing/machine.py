@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import attrs
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, multiple, rule
+from hypothesis.stateful import Bundle, MultipleResults, RuleBasedStateMachine, initialize, invariant, multiple, rule
 
 from musproj.adapters.memory import MemoryAssetStore, MemoryJobQueue, MemoryJobStore, MemoryState
 from musproj.domain.asset import Asset
@@ -53,6 +53,8 @@ STEPS = (0.001, 1.0, 5.0, 10.0, 20.0, 30.0, 31.0, 61.0, 900.0, 3600.0)
 """Seconds: within a lease, at its end, beyond it, beyond each backoff."""
 WORK_OFF_ROUNDS = 12
 _ALL = JobFilter()
+_NOTHING: MultipleResults[Any] = multiple()
+"""What a rule adds to its bundle that came to nothing."""
 
 _SHOWN = (
     "job_id", "type", "owner", "inputs", "params", "status", "progress", "stage", "attempts", "failures", "crashes",
@@ -112,7 +114,7 @@ class LedgerMachine(RuleBasedStateMachine):
     def both(self, call: Callable[[Ledger, int], T]) -> T | type[MusProjError]:
         """Call on both sides with the same jitter; both must answer the same; return the subject's answer."""
         self.calls += 1
-        answers = []
+        answers: list[T | type[MusProjError]] = []
         for number, side in enumerate(self.sides):
             random.seed(self.calls)
             answers.append(_outcome(call, side, number))
@@ -165,7 +167,7 @@ class LedgerMachine(RuleBasedStateMachine):
         job = new_job(asset, self.clock.advance(0.001), job_type)
         version = source_version(asset, self.clock.now())
         answer = self.both(lambda side, _: side.assets.confirm(asset.owner, asset.asset_id, version, [job]))
-        return job.job_id if isinstance(answer, tuple) and answer[1] else multiple()
+        return job.job_id if isinstance(answer, tuple) and answer[1] else _NOTHING
 
     @rule(asset=assets, how=st.sampled_from(["promote", "unpin", "rename", "delete", "undelete", "purge"]))
     def change_asset(self, asset: Asset, how: str) -> None:
@@ -228,27 +230,27 @@ class LedgerMachine(RuleBasedStateMachine):
             second = attrs.evolve(job.inputs[0], port="second", asset_id=other.asset_id)
             job = attrs.evolve(job, inputs=(*job.inputs, second))
         answer = self.both(lambda side, _: side.jobs.submit(job, key, paid=paid))
-        return answer.job.job_id if isinstance(answer, Created | Existing) else multiple()
+        return answer.job.job_id if isinstance(answer, Created | Existing) else _NOTHING
 
     @rule(target=runs, asset=assets, job_type=st.sampled_from(TYPES))
     def start(self, asset: Asset, job_type: str) -> Any:
         """Submit a job and begin it."""
         job = new_job(asset, self.clock.advance(0.001), job_type, force=True)
         answer = self.both(lambda side, _: side.jobs.submit(job))
-        return self.begin(job.job_id, ABLE) if isinstance(answer, Created) else multiple()
+        return self.begin(job.job_id, ABLE) if isinstance(answer, Created) else _NOTHING
 
     @rule(target=runs, job_id=jobs, worker=st.sampled_from(WORKERS))
     def begin(self, job_id: JobId, worker: Worker) -> Any:
         """Deliver a job: for the first time, again, late."""
         token = new_token()
         answer = self.both(lambda side, _: side.jobs.begin(job_id, worker, token))
-        return self.started(job_id, (token, token)) if isinstance(answer, Granted) else multiple()
+        return self.started(job_id, (token, token)) if isinstance(answer, Granted) else _NOTHING
 
     @rule(target=runs, worker=st.sampled_from(WORKERS))
     def claim(self, worker: Worker) -> Any:
         """Ask for the next job, after a look at the timers."""
         self.tick()
-        return self.claimed(worker) or multiple()
+        return self.claimed(worker) or _NOTHING
 
     def claimed(self, worker: Worker) -> Run | None:
         """Claim on both sides."""
@@ -431,7 +433,8 @@ def shown(value: Any) -> Any:
     if isinstance(value, Asset):
         return attrs.evolve(value, revision=0)
     if isinstance(value, tuple):
-        return tuple(shown(part) for part in value)
+        parts: tuple[Any, ...] = value  # pyright: ignore[reportUnknownVariableType] -- of anything
+        return [shown(part) for part in parts]
     if isinstance(value, type):
         return value
     if hasattr(value, "job"):

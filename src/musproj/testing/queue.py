@@ -36,7 +36,7 @@ class ClaimLaws(LedgerContract):
     def test_each_run_has_its_own_token(self, ledger: Ledger) -> None:
         """Also of the same job."""
         ledger.submit(ledger.ready())
-        tokens = set()
+        tokens: set[str] = set()
         for _ in range(5):
             run = claim(ledger)
             assert run is not None

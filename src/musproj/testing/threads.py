@@ -2,7 +2,7 @@
 
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TypeVar
@@ -26,7 +26,7 @@ def at_once(calls: Sequence[Callable[[], T]]) -> list[T]:
 
 
 @contextmanager
-def _restless() -> Iterator[None]:
+def _restless() -> Generator[None]:
     """Let the interpreter switch threads so often that a race shows within a few rounds."""
     before = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)

@@ -63,7 +63,16 @@ def test_a_whole_number_is_an_integer_and_an_integer_a_number():
 def test_every_wrong_place_is_named_with_what_is_allowed():
     found = violations(
         Params,
-        {"targetLufs": 3, "passes": 2.5, "dither": "yes", "mode": "best", "gate": 0, "label": "", "targetLuf": 1, "a/b": 1},
+        {
+            "targetLufs": 3,
+            "passes": 2.5,
+            "dither": "yes",
+            "mode": "best",
+            "gate": 0,
+            "label": "",
+            "targetLuf": 1,
+            "a/b": 1,
+        },
     )
     assert found["/params/targetLufs"] == "must be -40.0 to -5.0 LUFS"
     assert "integer" in found["/params/passes"]

@@ -163,3 +163,38 @@ def test_a_wrong_setting_stops_every_command(cli, monkeypatch, name, value):
         ran = cli(*words)
         assert (ran.code, ran.out) == (2, "")
         assert "error[configuration]" in ran.err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["jobs", "list"],
+        ["upload", "take.wav"],
+        ["submit", "analyze", "{}"],
+        ["work", "--burst", "--isolation", "inline"],
+        ["download", "{}", "-o", "no/such/folder/x.wav"],
+        ["doctor"],
+        ["gc"],
+        ["run", "analyze", "take.wav"],
+        ["demo", "none.wav"],
+        ["config", "check", "--nonsense"],
+    ],
+    ids=" ".join,
+)
+def test_no_secret_is_logged_however_much_is(cli, asset, monkeypatch, words):
+    monkeypatch.setenv("MUSPROJ_API_KEY", "canary-7f3a")
+    monkeypatch.setenv("MUSPROJ_SIGNING_KEY", "canary-0123456789abcdef0123456789abcdef")
+    ran = cli(*(word.format(asset) for word in words), "-vv")
+
+    assert "canary" not in ran.out + ran.err
+
+
+def test_a_crash_shows_where_but_no_secret(cli, asset, monkeypatch):
+    monkeypatch.setenv("MUSPROJ_API_KEY", "canary-7f3a")
+    monkeypatch.setattr("musproj.cli.tables.assets", lambda *_: {}["boom"])
+    ran = cli("assets", "list", "-vv")
+
+    assert ran.code == 1
+    assert "Traceback" in ran.err
+    assert "error[internal]: KeyError: 'boom'" in ran.err
+    assert "canary" not in ran.err

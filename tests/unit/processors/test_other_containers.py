@@ -23,6 +23,7 @@ from musproj.testing.processors import decode, peak_growth_kib
 RATE = 44_100
 FRAMES = 4_410
 PCM = (np.arange(2 * FRAMES) % 3_000 - 1_500).astype(">i2")
+PCM_BYTES = PCM.tobytes()
 
 
 # ── AIFF ─────────────────────────────────────────────────────────────────────────────────────────
@@ -138,7 +139,7 @@ def test_an_aiff_that_left_its_frames_open_is_read_to_the_end(file, ctx):
 # ── CAF ──────────────────────────────────────────────────────────────────────────────────────────
 
 
-def caf(*parts, data=PCM.tobytes(), size=None, codec=b"lpcm", flags=0, rate=44_100.0, channels=2, bits=16):
+def caf(*parts, data=PCM_BYTES, size=None, codec=b"lpcm", flags=0, rate=44_100.0, channels=2, bits=16):
     desc = struct.pack(">d4sIIIII", rate, codec, flags, channels * bits // 8, 1, channels, bits)
     body = bytes(4) + data
     return b"".join(

@@ -135,7 +135,8 @@ class AssetListLaws(LedgerContract):
         """Each asset once, and the last page says that it is the last."""
         made = [ledger.pending().asset_id for _ in range(6)]
         for limit in (1, 2, 3, 4, 6, 7):
-            seen, cursor, pages = [], None, 0
+            seen: list[AssetId] = []
+            cursor, pages = None, 0
             while pages == 0 or cursor is not None:
                 page = ledger.assets.list(DEFAULT_OWNER, ALL, limit=limit, cursor=cursor)
                 assert len(page.items) <= limit

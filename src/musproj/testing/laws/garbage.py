@@ -7,7 +7,7 @@ from functools import partial
 import pytest
 
 from musproj.domain.asset import GC_GRACE, TOMBSTONE
-from musproj.domain.ids import DEFAULT_OWNER
+from musproj.domain.ids import DEFAULT_OWNER, AssetId
 from musproj.domain.job import FailureKind
 from musproj.errors import AssetNotFoundError, BackendUnavailableError
 from musproj.ports.assets import AssetFilter, GcEntry
@@ -88,7 +88,7 @@ class TombstoneLaws(LedgerContract):
         for asset in made:
             ledger.assets.delete(DEFAULT_OWNER, asset.asset_id, now=ledger.now)
         later = ledger.now + TOMBSTONE
-        seen = set()
+        seen: set[AssetId] = set()
         while due := ledger.assets.tombstones(later, limit=2):
             assert len(due) <= 2
             for asset in due:
