@@ -75,7 +75,7 @@ def reader(  # noqa: PLR0913 -- each has a default, and a processor names the tw
     decoder = open_decoder(path, limits)
     try:
         return BlockReader(
-            decoder,
+            decoder=decoder,
             size_bytes=path.stat().st_size,
             context=ctx,
             progress=_Progress(ctx, stage, *share),
@@ -163,7 +163,7 @@ class _Progress:
 class BlockReader:
     """Gives an audio file block by block, once; made by `reader`."""
 
-    _decoder: Decoder = attrs.field(alias="decoder", kw_only=False)
+    _decoder: Decoder = attrs.field(alias="decoder")
     _size_bytes: int = attrs.field(alias="size_bytes")
     _context: Context | None = attrs.field(alias="context")
     _progress: _Progress = attrs.field(alias="progress")

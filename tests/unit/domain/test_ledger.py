@@ -6,7 +6,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from musproj.domain import ledger
-from musproj.domain.ids import new_token
 from musproj.domain.job import FailureKind, Job, JobInput, JobStatus, WaitReason
 from musproj.domain.ledger import Failure, Rules
 from musproj.testing.clock import NOON
@@ -16,7 +15,7 @@ RULES = Rules()
 LEASE = RULES.lease
 MOMENT = timedelta(milliseconds=1)
 WORKER = new_worker()
-TOKEN = new_token()
+TOKEN = "0123456789abcdef0123456789abcdef"
 
 kinds = st.sampled_from(FailureKind)
 
