@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 def to_plain(value: Any) -> Any:
     """Return `value` as JSON data."""
-    kind: type[Any] = type(value)
+    kind: type[Any] = type(value)  # pyright: ignore[reportUnknownVariableType] -- of anything
     if attrs.has(kind):
         return {name: to_plain(item) for name in _names(kind) if (item := getattr(value, name)) is not None}
     if isinstance(value, Enum):

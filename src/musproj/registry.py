@@ -13,7 +13,7 @@ from typing import Any
 
 import attrs
 
-from musproj.errors import MissingExtraError, UnknownJobTypeError, UnknownPluginError
+from musproj.errors import ConfigurationError, MissingExtraError, UnknownJobTypeError, UnknownPluginError
 from musproj.ports.processor import Processor, ProcessorSpec
 
 log = logging.getLogger(__name__)
@@ -62,7 +62,7 @@ def load(group: str, name: str) -> Any:
 
     Raises:
         UnknownPluginError: nothing of that name is installed.
-        MissingExtraError: it needs a library that is not there.
+        ConfigurationError: it needs a library that is not there.
     """
     target = BUILT_IN.get(group, {}).get(name) or (name if ":" in name else _entry_points(group).get(name))
     if target is None:
@@ -167,9 +167,11 @@ def _resolve(target: str) -> Any:
         for part in attribute.split("."):
             found = getattr(found, part)
     except ModuleNotFoundError as exc:
-        if exc.name is not None and module.startswith(exc.name):
+        if exc.name is not None and f"{module}.".startswith(f"{exc.name}."):
             raise UnknownPluginError(f"No module {module!r}.", plugin=target) from exc
-        raise
+        raise ConfigurationError(
+            f"{target!r} needs {exc.name!r}, which is not installed.", plugin=target, library=exc.name
+        ) from exc
     except AttributeError as exc:
         raise UnknownPluginError(f"{module!r} has no {attribute!r}.", plugin=target) from exc
     return found

@@ -21,10 +21,7 @@ from musproj.errors import ConfigurationError
 PREFIX = "MUSPROJ_"
 FILE_NAME = "musproj.toml"
 USER_FILE = Path("~/.config/musproj/config.toml")
-TEST_NAMES = ("MUSPROJ_CRASH_AT", "MUSPROJ_LIVE_")
-"""Belong to the tests and are let through."""
-
-ALIASES: Mapping[str, tuple[str, ...]] = {"port": ("PORT",), "redis_url": ("REDIS_URL", "UPSTASH_REDIS_URL")}
+ALIASES: Mapping[str, tuple[str, ...]] = {"port": ("PORT",)}
 """Names found on hosting platforms, read where ours is absent."""
 
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
@@ -60,7 +57,9 @@ class Settings:
     port: int = _setting(8700, "Port the API binds.", validator=[ge(0), le(65535)])
     public_url: str = _setting("", "URL under which clients reach the API; derived where empty.")
     root_path: str = _setting("", "Path prefix of every route, such as `/audio`.")
-    allowed_hosts: tuple[str, ...] = _setting((), "Host names the API answers to; empty: any.")
+    allowed_hosts: tuple[str, ...] = _setting(
+        (), "Host names the API answers to; empty: any, but without an API key only this host's own names."
+    )
     cors_origins: tuple[str, ...] = _setting((), "Exact origins of browsers that may call the API.")
     api_key: str = _setting("", "Where set, every request needs `Authorization: Bearer <key>`.", secret=True)
     signing_key: str = _setting(
@@ -239,10 +238,10 @@ def _from_environ(environ: Mapping[str, str], fields: Mapping[str, object]) -> d
     found: dict[str, tuple[str, str]] = {}
     for name, aliases in ALIASES.items():
         for alias in aliases:
-            if environ.get(alias) and name in fields:
+            if environ.get(alias):
                 found[name] = (environ[alias], alias)
     for variable, text in environ.items():
-        if not variable.startswith(PREFIX) or variable.startswith(TEST_NAMES):
+        if not variable.startswith(PREFIX):
             continue
         name = variable.removeprefix(PREFIX).lower()
         if name.endswith("_file") and name.removesuffix("_file") in fields:

@@ -200,10 +200,9 @@ def new_job(
     now: datetime,
     queue: str,
     lifetime: timedelta,
-    job_id: JobId | None = None,
 ) -> Job:
     """Return a fresh job with a root of its own."""
-    job_id = job_id or new_job_id(now)
+    job_id = new_job_id(now)
     return Job(
         job_id=job_id,
         root_job_id=job_id,

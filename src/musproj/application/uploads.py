@@ -1,6 +1,7 @@
 """Uploads: request a signed URL, confirm what arrived, and look after what nobody confirmed."""
 
 import io
+import logging
 from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -9,7 +10,6 @@ import attrs
 
 from musproj.application import params
 from musproj.application.catalog import Catalog
-from musproj.application.jobs import new_job
 from musproj.application.verify import Verifier
 from musproj.domain import media
 from musproj.domain.asset import FIRST_LOOK, URL_GRACE, Asset, AssetStatus, ThenJob, Upload, UploadError
@@ -26,6 +26,7 @@ from musproj.errors import (
     ObjectMissingError,
     PayloadTooLargeError,
     ProcessingError,
+    UnavailableError,
     UploadMismatchError,
     UploadMissingError,
     Violation,
@@ -33,6 +34,8 @@ from musproj.errors import (
 from musproj.ports.assets import AssetStore, Idempotency
 from musproj.ports.clock import Clock
 from musproj.ports.storage import SignedRequest, SignedUrls, Storage
+
+log = logging.getLogger(__name__)
 
 SOURCE = "source"
 CLAIM_LIFE = timedelta(seconds=60)
@@ -194,30 +197,45 @@ class Uploads:
         return self.confirm(owner, asset.asset_id)
 
     def sweep(self) -> int:
-        """Confirm what arrived without a confirm, forget what never will; return how many were confirmed."""
+        """Confirm what arrived without a confirm, forget what never will; return how many were confirmed.
+
+        What is wrong with one upload does not keep the others waiting.
+
+        Raises:
+            UnavailableError: a store is away.
+        """
         confirmed = 0
-        now = self.clock.now()
-        for asset in self.assets.uploads_to_look_at(now, limit=SWEEP_PAGE):
+        for asset in self.assets.uploads_to_look_at(self.clock.now(), limit=SWEEP_PAGE):
             try:
-                self.storage.stat(asset.upload.object_key)
-            except ObjectMissingError:
-                if now > asset.upload.expires_at + URL_GRACE:
-                    self.assets.forget_upload(asset.asset_id)
-                continue
-            if asset.upload.error is not None:
-                self._give_up_failed(asset)
-                continue
-            if not self.policy.auto_confirm:
-                continue
-            try:
-                self.confirm(asset.owner, asset.asset_id)
-            except (ConflictError, ProcessingError):
-                # Recorded as the asset's upload error; whoever asks for the asset reads it.
-                continue
-            confirmed += 1
+                confirmed += self._look_at(asset)
+            except UnavailableError:
+                raise
+            except MusProjError as exc:
+                facts = {"action": "sweep_failed", "assetId": asset.asset_id, "code": exc.code}
+                log.warning("The upload %s cannot be swept: %s", asset.asset_id, exc, extra=facts)
         return confirmed
 
     # ── steps ──
+
+    def _look_at(self, asset: Asset) -> bool:
+        """Do what is due with a pending upload; tell whether it was confirmed."""
+        try:
+            self.storage.stat(asset.upload.object_key)
+        except ObjectMissingError:
+            if self.clock.now() > asset.upload.expires_at + URL_GRACE:
+                self.assets.forget_upload(asset.asset_id)
+            return False
+        if asset.upload.error is not None:
+            self._give_up_failed(asset)
+            return False
+        if not self.policy.auto_confirm:
+            return False
+        try:
+            self.confirm(asset.owner, asset.asset_id)
+        except (ConflictError, ProcessingError):
+            # Recorded as the asset's upload error; whoever asks for the asset reads it.
+            return False
+        return True
 
     def _give_up_failed(self, asset: Asset) -> None:
         now = self.clock.now()
@@ -251,18 +269,21 @@ class Uploads:
     def _then_jobs(self, asset: Asset, file: File) -> list[Job]:
         now = self.clock.now()
         return [
-            attrs.evolve(
-                new_job(
-                    self.catalog.get(then.type).spec,
-                    asset.owner,
-                    (JobInput(port=SINGLE_PORT, asset_id=asset.asset_id, version=1),),
-                    then.params,
-                    now=now,
-                    queue=self.queue_name,
-                    lifetime=self.job_lifetime,
-                    job_id=then.job_id,
-                ),
+            Job(
+                job_id=then.job_id,
+                root_job_id=then.job_id,
+                type=then.type,
+                owner=asset.owner,
+                inputs=(JobInput(port=SINGLE_PORT, asset_id=asset.asset_id, version=1),),
+                params=then.params,
                 needs=media.needs_of(file.content_type),
+                processor_version=then.processor_version,
+                created_at=now,
+                updated_at=now,
+                run_at=now,
+                expires_at=now + self.job_lifetime,
+                queue=self.queue_name,
+                max_attempts=then.max_attempts,
             )
             for then in asset.upload.then
         ]
@@ -294,7 +315,13 @@ class Uploads:
         if [port.name for port in processor.inputs if port.required] != [SINGLE_PORT]:
             reason = f"{request.type} takes more than the one input of an upload"
             raise InvalidError(violations=(Violation(f"{place}/type", "invalid", reason),))
-        return ThenJob(job_id=new_job_id(self.clock.now()), type=request.type, params=checked)
+        return ThenJob(
+            job_id=new_job_id(self.clock.now()),
+            type=request.type,
+            params=checked,
+            processor_version=processor.version,
+            max_attempts=processor.max_attempts,
+        )
 
     def _check(self, spec: UploadSpec, *, needs_size: bool) -> None:
         if spec.size is None:

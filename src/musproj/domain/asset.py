@@ -41,11 +41,16 @@ class UploadError:
 
 @attrs.frozen(kw_only=True)
 class ThenJob:
-    """A job that the confirm submits; its id is fixed at the request, so that a repeat makes no second one."""
+    """A job that the confirm submits, all of it fixed at the request.
+
+    So a repeat makes no second one, and a confirm does not need the processor, which may be gone by then.
+    """
 
     job_id: JobId
     type: str
     params: dict[str, object]
+    processor_version: str = ""
+    max_attempts: int = 5
 
 
 @attrs.frozen(kw_only=True)

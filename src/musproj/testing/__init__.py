@@ -18,5 +18,17 @@ if "pytest" in sys.modules:
     # The suites' asserts then show their values; must happen before the modules are imported.
     import pytest
 
-    _REWRITTEN = ("contract", "jobs", "laws", "ledger", "machine", "metadata", "queue", "storage_contract")
+    _REWRITTEN = (
+        "contract",
+        "jobs",
+        "laws",
+        "ledger",
+        "machine",
+        "metadata",
+        "processors",
+        "queue",
+        "signed",
+        "storage_contract",
+        "workers",
+    )
     pytest.register_assert_rewrite(*(f"{__name__}.{module}" for module in _REWRITTEN))

@@ -1,4 +1,4 @@
-"""The whole flow by the seed's field names: request, PUT, confirm, submit, watch, download."""
+"""The whole flow by the documented field names: request, PUT, confirm, submit, watch, download."""
 
 import hashlib
 import threading

@@ -1,6 +1,7 @@
 import hashlib
 from datetime import timedelta
 
+import attrs
 import pytest
 
 from musproj.application.uploads import ThenRequest, UploadSpec
@@ -9,6 +10,8 @@ from musproj.errors import (
     AssetNotFoundError,
     AssetNotReadyError,
     AudioCorruptError,
+    BackendUnavailableError,
+    ConfigurationError,
     ConflictError,
     IdempotencyMismatchError,
     InvalidError,
@@ -23,6 +26,7 @@ from musproj.errors import (
 )
 from musproj.ports.assets import Idempotency
 from musproj.ports.jobs import JobFilter
+from musproj.registry import ProcessorCatalog
 
 OWNER = "default"
 
@@ -152,6 +156,42 @@ def test_the_jobs_of_then_are_submitted_once_whoever_confirms(world, audio):
     world.uploads.sweep()
     (job,) = world.jobs.list(OWNER, JobFilter(asset_id=asset.asset_id)).items
     assert (job.type, job.params, job.input_version) == ("gain", {"gainDb": 3.0}, 1)
+
+
+def test_a_job_of_then_needs_its_processor_at_the_request_alone(world, audio):
+    spec = UploadSpec(then=(ThenRequest(type="gain", params={"gainDb": 3}),))
+    asset = world.uploads.request(OWNER, spec).asset
+    world.put(asset, audio())
+    uninstalled = attrs.evolve(world.uploads, catalog=ProcessorCatalog({}))
+    uninstalled.confirm(OWNER, asset.asset_id)
+    (job,) = world.jobs.list(OWNER, JobFilter(asset_id=asset.asset_id)).items
+    assert (job.type, job.processor_version, job.max_attempts) == ("gain", "1", 5)
+
+
+def test_one_upload_that_cannot_be_swept_does_not_keep_the_others(world, audio, monkeypatch, caplog):
+    made = [world.uploads.request(OWNER, UploadSpec()).asset for _ in range(3)]
+    for asset in made:
+        world.put(asset, audio())
+    real = type(world.uploads.verifier).verify
+
+    def verify(self, upload, stored):
+        if upload.object_key == made[1].upload.object_key:
+            raise error
+        return real(self, upload, stored)
+
+    monkeypatch.setattr(type(world.uploads.verifier), "verify", verify)
+    error = BackendUnavailableError("away")
+    world.clock.advance(121)
+    with pytest.raises(BackendUnavailableError):
+        world.uploads.sweep()
+    error = ConfigurationError("no decoder")
+    world.clock.advance(1_000)
+    assert world.uploads.sweep() == 1
+    statuses = [world.assets.get(OWNER, asset.asset_id).asset.status for asset in made]
+    assert statuses == [AssetStatus.READY, AssetStatus.PENDING, AssetStatus.READY]
+    assert [(r.action, r.assetId, r.code) for r in caplog.records] == [
+        ("sweep_failed", made[1].asset_id, "configuration")
+    ]
 
 
 def test_the_sweep_confirms_what_arrived_and_forgets_what_never_did(world, audio):

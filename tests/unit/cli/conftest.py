@@ -45,7 +45,7 @@ def home(tmp_path, monkeypatch):
     """Be in an empty folder, with no settings but the defaults."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    for name in ("MUSPROJ_DATA", "MUSPROJ_LOG", "PORT", "REDIS_URL"):
+    for name in ("MUSPROJ_DATA", "MUSPROJ_LOG", "PORT"):
         monkeypatch.delenv(name, raising=False)
     return tmp_path
 

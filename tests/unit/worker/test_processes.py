@@ -100,7 +100,7 @@ def test_a_child_has_no_secrets_in_its_environment_and_one_thread(installation, 
         "MUSPROJ_API_KEY": "k",
         "MUSPROJ_DATA": "d",
         "AWS_SECRET_ACCESS_KEY": "s",
-        "REDIS_URL": "redis://:p@h",
+        "PORT": "80",
         "PATH": "/bin",
         "OMP_NUM_THREADS": "4",
     }

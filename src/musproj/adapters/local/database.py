@@ -216,7 +216,7 @@ class LocalDatabase:
         if other is not None:
             raise ConfigurationError(
                 f"A worker of another machine, {other[0]!r}, is working on {self._path}.",
-                hint="One SQLite file serves one machine. For several, use MUSPROJ_REDIS_URL.",
+                hint="One SQLite file serves one machine. Stop that worker, or use another data folder.",
                 host=other[0],
                 worker=other[1],
             )
@@ -264,5 +264,5 @@ def _check_place(path: Path) -> None:
     if kind is not None:
         raise ConfigurationError(
             f"{path} lies on a network file system ({kind}), where SQLite's locks and shared memory do not hold.",
-            hint="Put the data folder on a local disk, or use MUSPROJ_REDIS_URL.",
+            hint="Put the data folder on a local disk.",
         )

@@ -118,7 +118,7 @@ class TestOtherHosts:
         self.worker(database, "another-boot", "studio-2", to_millis(clock.now()))
         with pytest.raises(ConfigurationError, match="another machine, 'studio-2'") as caught:
             LocalDatabase.open(path, clock=clock)
-        assert "MUSPROJ_REDIS_URL" in (caught.value.hint or "")
+        assert "another data folder" in (caught.value.hint or "")
 
     def test_one_that_is_long_silent_is_not(self, database: LocalDatabase, path: Path, clock: FakeClock) -> None:
         self.worker(database, "another-boot", "studio-2", to_millis(clock.now()))

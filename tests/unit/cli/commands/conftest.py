@@ -53,7 +53,7 @@ def write_tone(path: Path, seconds: float = 1.0, peak: float = 0.1) -> Path:
 def folder(tmp_path, monkeypatch):
     """An empty folder to work in, with no setting but the defaults."""
     for name in os.environ:  # noqa: TID251 - to take ours away
-        if name.startswith("MUSPROJ_") or name in ("PORT", "REDIS_URL", "NO_COLOR", "TERM"):
+        if name.startswith("MUSPROJ_") or name in ("PORT", "NO_COLOR", "TERM"):
             monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     here = tmp_path / "here"
