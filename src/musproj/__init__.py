@@ -20,16 +20,20 @@ if typing.TYPE_CHECKING:
     from musproj.composition import MusProj
     from musproj.domain.asset import Asset, AssetStatus
     from musproj.domain.ids import DEFAULT_OWNER, AssetId, JobId, Owner
-    from musproj.domain.job import Job, JobInput, JobStatus
+    from musproj.domain.job import Job, JobError, JobInput, JobStatus
     from musproj.domain.version import Attachment, File, Provenance, Version
     from musproj.errors import MusProjError
+    from musproj.ports.assets import AssetFilter, Idempotency, Page
+    from musproj.ports.jobs import JobFilter
     from musproj.ports.processor import AudioInfo, Context, InputFile, Outcome, Port, Processor, ProcessorSpec
+    from musproj.ports.storage import SignedRequest
     from musproj.settings import Settings
 else:
     import importlib
 
     _HOMES = {
         "Asset": "musproj.domain.asset",
+        "AssetFilter": "musproj.ports.assets",
         "AssetId": "musproj.domain.ids",
         "AssetStatus": "musproj.domain.asset",
         "AssetView": "musproj.application.assets",
@@ -39,9 +43,12 @@ else:
         "DEFAULT_OWNER": "musproj.domain.ids",
         "Download": "musproj.application.assets",
         "File": "musproj.domain.version",
+        "Idempotency": "musproj.ports.assets",
         "InputFile": "musproj.ports.processor",
         "InputRef": "musproj.application.jobs",
         "Job": "musproj.domain.job",
+        "JobError": "musproj.domain.job",
+        "JobFilter": "musproj.ports.jobs",
         "JobId": "musproj.domain.ids",
         "JobInput": "musproj.domain.job",
         "JobSpec": "musproj.application.jobs",
@@ -50,11 +57,13 @@ else:
         "MusProjError": "musproj.errors",
         "Outcome": "musproj.ports.processor",
         "Owner": "musproj.domain.ids",
+        "Page": "musproj.ports.assets",
         "Port": "musproj.ports.processor",
         "Processor": "musproj.ports.processor",
         "ProcessorSpec": "musproj.ports.processor",
         "Provenance": "musproj.domain.version",
         "Settings": "musproj.settings",
+        "SignedRequest": "musproj.ports.storage",
         "ThenRequest": "musproj.application.uploads",
         "UploadSpec": "musproj.application.uploads",
         "UploadTicket": "musproj.application.uploads",
@@ -72,6 +81,7 @@ else:
 __all__ = [
     "DEFAULT_OWNER",
     "Asset",
+    "AssetFilter",
     "AssetId",
     "AssetStatus",
     "AssetView",
@@ -80,9 +90,12 @@ __all__ = [
     "Context",
     "Download",
     "File",
+    "Idempotency",
     "InputFile",
     "InputRef",
     "Job",
+    "JobError",
+    "JobFilter",
     "JobId",
     "JobInput",
     "JobSpec",
@@ -91,11 +104,13 @@ __all__ = [
     "MusProjError",
     "Outcome",
     "Owner",
+    "Page",
     "Port",
     "Processor",
     "ProcessorSpec",
     "Provenance",
     "Settings",
+    "SignedRequest",
     "ThenRequest",
     "UploadSpec",
     "UploadTicket",

@@ -6,25 +6,36 @@ from pathlib import Path
 from musproj import (
     DEFAULT_OWNER,
     Asset,
+    AssetFilter,
     AssetId,
+    AssetStatus,
     AssetView,
     Attachment,
+    AudioInfo,
     Context,
     Download,
     File,
+    Idempotency,
     InputFile,
     InputRef,
     Job,
+    JobError,
+    JobFilter,
+    JobId,
+    JobInput,
     JobSpec,
     JobStatus,
     MusProj,
+    MusProjError,
     Outcome,
     Owner,
+    Page,
     Port,
     Processor,
     ProcessorSpec,
     Provenance,
     Settings,
+    SignedRequest,
     ThenRequest,
     UploadSpec,
     UploadTicket,
@@ -40,7 +51,7 @@ from musproj.adapters.memory import MemoryAssetStore, MemoryJobQueue, MemoryJobS
 from musproj.adapters.system import SystemClock
 from musproj.application.catalog import Catalog
 from musproj.domain.ledger import Worker
-from musproj.ports.assets import AssetStore, Page
+from musproj.ports.assets import AssetStore
 from musproj.ports.clock import Clock
 from musproj.ports.jobs import JobStore
 from musproj.ports.plugin import MetadataPlugin, QueuePlugin, StoragePlugin
@@ -82,6 +93,19 @@ def embed(path: Path) -> None:
         page: Page[Asset] = mp.assets.list(owner, limit=5)
         download: Download = mp.assets.download(owner, asset.asset_id, version.number, file=file.name)
         attached: list[Attachment] = list(mp.assets.attachments(owner, asset.asset_id, 1))
+        ready: Page[Asset] = mp.assets.list(owner, AssetFilter(status=AssetStatus.READY))
+        jobs: Page[Job] = mp.jobs.list(owner, JobFilter(asset_id=asset.asset_id))
+        inputs: tuple[JobInput, ...] = job.inputs
+        error: JobError | None = job.error
+        signed: SignedRequest = download.signed
+        again = mp.jobs.submit(owner, spec, Idempotency(key="k", body_hash="h"))
+        info: AudioInfo = mp.probe.probe(path)
+        try:
+            mp.jobs.cancel(owner, JobId("job_1"))
+        except MusProjError as exc:
+            code: str = exc.code
+            _ = code
+        _ = (ready, jobs, inputs, error, signed, again, info)
         _ = (headers, view, made_by, page.next_cursor, download.signed.url, attached)
 
 
