@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 from collections.abc import Callable, Generator
 
 import pytest
@@ -25,6 +26,11 @@ def require_tool() -> Callable[[str], str]:
         return path
 
     return require
+
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # So a shell starts what it puts into the background, and every child would inherit it: Ctrl-C reached nobody.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(wrapper=True)
