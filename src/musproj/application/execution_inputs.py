@@ -1,13 +1,13 @@
 """Bring a job's inputs onto the local disk, as the very bytes that their records name."""
 
-import hashlib
 from abc import abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Protocol
 
 import attrs
 
+from musproj.application.digests import blocks_of, sha256_of
 from musproj.domain import media
 from musproj.domain.ids import AssetId, Owner
 from musproj.domain.job import Job, JobInput
@@ -15,7 +15,7 @@ from musproj.domain.keys import parse_file_key
 from musproj.domain.version import File, ProvenanceInput, Version
 from musproj.errors import ChecksumMismatchError
 from musproj.ports.processor import AudioInfo, InputFile
-from musproj.ports.storage import BLOCK_BYTES, LocalFiles, Storage
+from musproj.ports.storage import LocalFiles, Storage
 
 
 class VersionRecords(Protocol):
@@ -76,11 +76,12 @@ class Fetcher:
         record = self.records.version(owner, wanted.asset_id, wanted.version).file(wanted.file)
         if self.local_files is not None:
             path = self.local_files.path(record.object_key)
-            found = _digest(_blocks_of(path), check)
+            found = sha256_of(_checked(blocks_of(path), check))
         else:
             path = folder / f"{wanted.port}{_suffix(record)}"
             with path.open("xb") as copy:
-                found = _digest(self.storage.read(record.object_key, etag=record.etag), check, copy.write)
+                blocks = self.storage.read(record.object_key, etag=record.etag)
+                found = sha256_of(_checked(blocks, check), copy.write)
         if found != record.sha256:
             raise ChecksumMismatchError(
                 f"{record.object_key} has the sha256 {found}, its record says {record.sha256}.", key=record.object_key
@@ -109,18 +110,7 @@ def _suffix(record: File) -> str:
     return f".{parts.extension}" if parts else ""
 
 
-def _blocks_of(path: Path) -> Iterator[bytes]:
-    with path.open("rb") as source:
-        while block := source.read(BLOCK_BYTES):
-            yield block
-
-
-def _digest(
-    blocks: Iterator[bytes], check: Callable[[], None], keep: Callable[[bytes], object] = lambda _: None
-) -> str:
-    sha256 = hashlib.sha256()
+def _checked(blocks: Iterable[bytes], check: Callable[[], None]) -> Iterator[bytes]:
     for block in blocks:
         check()
-        sha256.update(block)
-        keep(block)
-    return sha256.hexdigest()
+        yield block

@@ -1,6 +1,5 @@
 """Look at what a processor made before anybody may see it; nothing it says is believed."""
 
-import hashlib
 import json
 import stat
 from collections.abc import Mapping
@@ -9,10 +8,10 @@ from typing import cast
 
 import attrs
 
+from musproj.application.digests import blocks_of, sha256_of
 from musproj.domain import media
 from musproj.errors import LimitExceededError, OutputInvalidError, ProcessingError
 from musproj.ports.processor import AudioInfo, AudioProbe, Outcome, Port, ProcessorSpec
-from musproj.ports.storage import BLOCK_BYTES
 
 CONTENT_TYPES = {"json": "application/json", "png": "image/png", "svg": "image/svg+xml", "txt": "text/plain"}
 """Of attachments that are no audio, where their port does not name a type."""
@@ -80,7 +79,9 @@ def _check(port: Port, path: Path, workdir: Path, probe: AudioProbe, max_bytes: 
         )
     is_audio = any(kind.startswith("audio/") for kind in port.media_types)
     info = _probe(port, path, probe) if is_audio else None
-    sha256, head = _digest(path)
+    sha256 = sha256_of(blocks_of(path))
+    with path.open("rb") as source:
+        head = source.read(media.SNIFF_BYTES)
     extension = path.suffix.lower().lstrip(".")
     return Output(
         port=port,
@@ -115,16 +116,6 @@ def _probe(port: Port, path: Path, probe: AudioProbe) -> AudioInfo:
     if info.frames == 0:
         raise OutputInvalidError(f"The output {port.name} holds no audio frame.")
     return info
-
-
-def _digest(path: Path) -> tuple[str, bytes]:
-    sha256 = hashlib.sha256()
-    with path.open("rb") as source:
-        head = block = source.read(BLOCK_BYTES)
-        while block:
-            sha256.update(block)
-            block = source.read(BLOCK_BYTES)
-    return sha256.hexdigest(), head
 
 
 def _content_type(port: Port, extension: str, head: bytes) -> str:

@@ -63,11 +63,11 @@ class Collector:
         return GcReport(removals=tuple(removals))
 
     def _tombstones(self, *, dry_run: bool) -> Iterator[Removal]:
-        while tombstones := self.assets.tombstones(self.clock.now(), limit=PAGE):
-            for asset in tombstones:
+        now, last = self.clock.now(), None
+        while page := self.assets.tombstones(now, limit=PAGE, after=last):
+            for asset in page:
                 yield from self._purge(asset, dry_run=dry_run)
-            if dry_run:
-                return
+            last = page[-1]
 
     def _purge(self, asset: Asset, *, dry_run: bool) -> Iterator[Removal]:
         for stored in self.storage.list(asset_prefix(asset.asset_id)):
@@ -76,14 +76,20 @@ class Collector:
             self.assets.purge(asset.asset_id)
 
     def _prefixes(self, *, dry_run: bool, orphans: bool) -> Iterator[Removal]:
-        for entry in self.assets.gc_due(self.clock.now(), limit=10 * PAGE):
-            is_done = True
-            for stored in self._unlisted(entry):
-                removal = self._judge(stored, dry_run=dry_run, orphans=orphans)
-                is_done = is_done and removal.removed
-                yield removal
-            if is_done and not dry_run:
-                self.assets.gc_done(entry)
+        now, last = self.clock.now(), None
+        while page := self.assets.gc_due(now, limit=PAGE, after=last):
+            for entry in page:
+                yield from self._look_at(entry, dry_run=dry_run, orphans=orphans)
+            last = page[-1]
+
+    def _look_at(self, entry: GcEntry, *, dry_run: bool, orphans: bool) -> Iterator[Removal]:
+        is_done = True
+        for stored in self._unlisted(entry):
+            removal = self._judge(stored, dry_run=dry_run, orphans=orphans)
+            is_done = is_done and removal.removed
+            yield removal
+        if is_done and not dry_run:
+            self.assets.gc_done(entry)
 
     def _unlisted(self, entry: GcEntry) -> Iterator[StoredObject]:
         listed = self.assets.listed_keys(entry.asset_id, entry.version)

@@ -1,6 +1,5 @@
 """Submit, show, list, cancel, retry and watch jobs."""
 
-import difflib
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -9,17 +8,16 @@ import attrs
 
 from musproj.application import params
 from musproj.application.catalog import Catalog
+from musproj.application.inputs import check_ports
 from musproj.domain.ids import AssetId, JobId, Owner, new_job_id
-from musproj.domain.job import DEFAULT_LIFETIME, SINGLE_PORT, Job, JobInput, JobStatus, WaitReason
+from musproj.domain.job import DEFAULT_LIFETIME, Job, JobInput, JobStatus, WaitReason
 from musproj.domain.ledger import Cancelled, CancelRequested, Missing, TooLate
 from musproj.domain.media import needs_of
 from musproj.errors import (
-    InvalidError,
     JobAlreadyFinishedError,
     JobNotFoundError,
     JobNotRetryableError,
     VersionNotFoundError,
-    Violation,
 )
 from musproj.ports.assets import AssetStore, Idempotency, Page
 from musproj.ports.clock import Clock
@@ -80,7 +78,7 @@ class Jobs:
         """
         processor = self.catalog.get(spec.type).spec
         checked = params.canonical(params.parse(processor.params, spec.params))
-        _check_ports(processor, spec.inputs)
+        check_ports(processor, spec.inputs, single="/assetId")
         resolved = [
             self._resolve(owner, port.name, spec.inputs[port.name])
             for port in processor.inputs
@@ -223,24 +221,3 @@ def new_job(
 def is_replay(answer: SubmitAnswer) -> bool:
     """Tell whether an idempotency key, not the job's likeness, found the job."""
     return isinstance(answer, Existing) and answer.replayed
-
-
-def _check_ports(processor: ProcessorSpec, given: Mapping[str, InputRef]) -> None:
-    known = [port.name for port in processor.inputs]
-    violations = [
-        Violation(f"/inputs/{name}", "unknown", _port_hint(name, known)) for name in given if name not in known
-    ]
-    violations += [
-        Violation(
-            "/assetId" if port.name == SINGLE_PORT else f"/inputs/{port.name}", "required", "this input is required"
-        )
-        for port in processor.inputs
-        if port.required and port.name not in given
-    ]
-    if violations:
-        raise InvalidError(violations=tuple(violations))
-
-
-def _port_hint(name: str, known: Sequence[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=1)
-    return f"no such input; did you mean {near[0]}?" if near else f"no such input; it has: {', '.join(known)}"

@@ -1,6 +1,5 @@
 """Run one processor on local files, without a store and without a queue."""
 
-import hashlib
 import os
 import tempfile
 from collections.abc import Callable, Generator, Mapping, Sequence
@@ -12,12 +11,13 @@ import attrs
 
 from musproj.application import params
 from musproj.application.catalog import Catalog
+from musproj.application.digests import blocks_of, sha256_of
 from musproj.application.execution_context import CallbackPulse, RunContext
 from musproj.application.execution_outputs import Output, check_outputs, check_result
+from musproj.application.inputs import check_ports
 from musproj.domain.job import SINGLE_PORT
 from musproj.errors import ConflictError, InvalidError, Violation
 from musproj.ports.processor import AudioInfo, AudioProbe, InputFile, ProcessorSpec
-from musproj.ports.storage import BLOCK_BYTES
 
 FORMAT = "format"
 """The parameter by which processors are told the container of their output."""
@@ -83,10 +83,13 @@ class OneOff:
         processor = self.catalog.get(name)
         spec = processor.spec
         checked = _parse(spec, raw_params or {}, output)
-        given = _by_port(spec, inputs)
+        given = {SINGLE_PORT: inputs} if isinstance(inputs, Path) else inputs
+        check_ports(spec, given, single=f"/inputs/{SINGLE_PORT}")
         target = _Target(spec=spec, output=output, force=force)
         target.check()
-        files = {port: InputFile(path=path, sha256=_digest(path), info=None) for port, path in given.items()}
+        files = {
+            port: InputFile(path=path, sha256=sha256_of(blocks_of(path)), info=None) for port, path in given.items()
+        }
         with target.folder() as workdir:
             ctx = RunContext(workdir, CallbackPulse(on_progress))
             outcome = processor.run(files, checked, ctx)
@@ -185,22 +188,6 @@ def _parse(spec: ProcessorSpec, raw: Mapping[str, object], output: Path | None) 
     return params.parse(spec.params, raw)
 
 
-def _by_port(spec: ProcessorSpec, inputs: Mapping[str, Path] | Path) -> Mapping[str, Path]:
-    given = {SINGLE_PORT: inputs} if isinstance(inputs, Path) else inputs
-    known = [port.name for port in spec.inputs]
-    wrong = [
-        Violation(f"/inputs/{name}", "unknown", f"it has: {', '.join(known)}") for name in given if name not in known
-    ]
-    wrong += [
-        Violation(f"/inputs/{port.name}", "required", "this input is required")
-        for port in spec.inputs
-        if port.required and port.name not in given
-    ]
-    if wrong:
-        raise InvalidError(violations=tuple(wrong))
-    return given
-
-
 def _move_to_free(source: Path, path: Path) -> None:
     """Give `source` the name `path` unless somebody has taken it meanwhile."""
     try:
@@ -210,14 +197,6 @@ def _move_to_free(source: Path, path: Path) -> None:
     except OSError:
         # No hard links here (FAT, some network mounts): the look before must do.
         source.replace(path)
-
-
-def _digest(path: Path) -> str:
-    sha256 = hashlib.sha256()
-    with path.open("rb") as source:
-        while block := source.read(BLOCK_BYTES):
-            sha256.update(block)
-    return sha256.hexdigest()
 
 
 def _taken(path: Path) -> ConflictError:

@@ -63,15 +63,6 @@ def parse(params_class: type, data: Mapping[str, object]) -> Any:
         raise InvalidParamsError(violations=(Violation("/params", "invalid", str(exc.args[0])),)) from exc
 
 
-def parse_pairs(params_class: type, pairs: Iterable[str]) -> Any:
-    """Return `key=value` texts as an instance of `params_class`; snake_case keys serve too.
-
-    Raises:
-        InvalidParamsError: as `parse`, or a text without `=`.
-    """
-    return parse(params_class, typed_pairs(params_class, pairs))
-
-
 def typed_pairs(params_class: type, pairs: Iterable[str]) -> dict[str, object]:
     """Return `key=value` texts as JSON values of the declared types, not yet checked against their ranges.
 

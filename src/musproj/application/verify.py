@@ -1,11 +1,11 @@
 """What an upload must be before it becomes version 1."""
 
-import hashlib
 import tempfile
 from pathlib import Path
 
 import attrs
 
+from musproj.application.digests import sha256_of
 from musproj.domain import media
 from musproj.domain.asset import Upload
 from musproj.domain.version import File
@@ -33,7 +33,7 @@ class Verifier:
             ProcessingError: no audio, damaged, or empty.
         """
         self._check_size(upload, stored)
-        sha256 = stored.sha256 or self._hash(stored)
+        sha256 = stored.sha256 or sha256_of(self.storage.read(stored.key, etag=stored.etag))
         if upload.sha256 is not None and sha256 != upload.sha256:
             raise UploadMismatchError(f"The object's sha256 is {sha256}, declared was {upload.sha256}.")
         content_type = self._sniff(stored)
@@ -70,12 +70,6 @@ class Verifier:
                 value=stored.size_bytes,
                 max=self.max_bytes,
             )
-
-    def _hash(self, stored: StoredObject) -> str:
-        digest = hashlib.sha256()
-        for block in self.storage.read(stored.key, etag=stored.etag):
-            digest.update(block)
-        return digest.hexdigest()
 
     def _sniff(self, stored: StoredObject) -> str:
         head = b"".join(self.storage.read(stored.key, length=media.SNIFF_BYTES, etag=stored.etag))

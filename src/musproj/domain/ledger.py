@@ -12,6 +12,7 @@ import attrs
 
 from musproj.domain.job import Attempt, FailureKind, Job, JobError, JobStatus, WaitReason
 from musproj.domain.times import whole_millis
+from musproj.errors import DeadlineExceededError, WorkerLostError
 
 MESSAGE_LIMIT = 500
 MAX_CRASHES = 3
@@ -293,7 +294,7 @@ def release(job: Job, token: str, failure: Failure, *, now: datetime, rules: Rul
     reason, run_at = _when_again(job, failure, now, rules)
     stage = f"retrying after {failure.code}" if reason is WaitReason.RETRY else None
     waiting = job.requeue(reason, now=now, run_at=run_at, stage=stage)
-    if failure.kind not in _FREE:
+    if failure.kind not in _COST_NO_ATTEMPT:
         waiting = attrs.evolve(waiting, error=failure.as_error(retryable=True))
     return waiting, Requeued(waiting)
 
@@ -305,12 +306,12 @@ def lose(job: Job, *, now: datetime, rules: Rules) -> Job:
         return job.end_cancelled(now=now)
     if _is_worn_out(job, rules):
         return _give_up(job, now)
-    return job.requeue(WaitReason.RETRY, now=now, run_at=now, stage="retrying after worker_lost")
+    return job.requeue(WaitReason.RETRY, now=now, run_at=now, stage=f"retrying after {WorkerLostError.code}")
 
 
 def count_loss(job: Job, *, now: datetime) -> Job:
     """Return the running job with one more loss on its account."""
-    failure = Failure(kind=FailureKind.LOST, code="worker_lost", message=f"The worker {job.worker} vanished.")
+    failure = Failure(kind=FailureKind.LOST, code=WorkerLostError.code, message=f"The worker {job.worker} vanished.")
     return _spend(_remember(job, failure, now), FailureKind.LOST)
 
 
@@ -318,7 +319,10 @@ def expire(job: Job, *, now: datetime) -> Job:
     """Return the queued job as failed, because it waited too long."""
     reason = f" ({job.wait_reason})" if job.wait_reason else ""
     return job.fail(
-        JobError(code="deadline_exceeded", message=f"It still waited{reason} at {job.expires_at:%Y-%m-%d %H:%M} UTC."),
+        JobError(
+            code=DeadlineExceededError.code,
+            message=f"It still waited{reason} at {job.expires_at:%Y-%m-%d %H:%M} UTC.",
+        ),
         now=now,
     )
 
@@ -342,9 +346,10 @@ def backoff(failures: int, rules: Rules) -> timedelta:
     return full * random.uniform(0.5, 1)  # noqa: S311 - jitter, no secret
 
 
-_FREE = frozenset({FailureKind.THROTTLED, FailureKind.INTERRUPTED, FailureKind.WAITING, FailureKind.BACKEND})
+_COST_NO_ATTEMPT = frozenset({FailureKind.THROTTLED, FailureKind.INTERRUPTED, FailureKind.WAITING, FailureKind.BACKEND})
+"""The next run goes on with the same attempt; of interruptions, a job has `MAX_INTERRUPTS`, of the others no limit."""
 
-_FREE_REASONS = {
+_REASONS = {
     FailureKind.THROTTLED: WaitReason.RATE,
     FailureKind.INTERRUPTED: WaitReason.DRAIN,
     FailureKind.WAITING: WaitReason.REMOTE,
@@ -353,7 +358,7 @@ _FREE_REASONS = {
 
 
 def _remember(job: Job, failure: Failure, now: datetime) -> Job:
-    if failure.kind in _FREE:
+    if failure.kind in _COST_NO_ATTEMPT:
         return job
     seconds = (now - job.started_at).total_seconds() if job.started_at else None
     return job.remember(
@@ -376,7 +381,7 @@ def _spend(job: Job, kind: FailureKind) -> Job:
         return attrs.evolve(job, lost=job.lost + 1)
     if kind is FailureKind.INTERRUPTED:
         return attrs.evolve(job, interrupts=job.interrupts + 1)
-    if kind in _FREE:
+    if kind in _COST_NO_ATTEMPT:
         return job
     timeouts = job.timeouts + (kind is FailureKind.TIMEOUT)
     return attrs.evolve(job, failures=job.failures + 1, timeouts=timeouts)
@@ -387,7 +392,7 @@ def _may_run_again(job: Job, kind: FailureKind, rules: Rules) -> bool:
         return False
     if kind is FailureKind.INTERRUPTED:
         return job.interrupts < MAX_INTERRUPTS
-    if kind in _FREE:
+    if kind in _COST_NO_ATTEMPT:
         return True
     if kind is FailureKind.TIMEOUT and job.timeouts >= MAX_TIMEOUTS:
         return False
@@ -402,7 +407,7 @@ def _is_worn_out(job: Job, rules: Rules) -> bool:
 
 def _give_up(job: Job, now: datetime) -> Job:
     last = job.history[-1] if job.history else None
-    code = last.code if last else "worker_lost"
+    code = last.code if last else WorkerLostError.code
     return job.fail(JobError(code=code, message=last.message if last else "The worker vanished."), now=now)
 
 
@@ -410,6 +415,6 @@ def _when_again(job: Job, failure: Failure, now: datetime, rules: Rules) -> tupl
     asked = min(failure.retry_after or timedelta(0), RETRY_AFTER_CAP)
     if failure.kind is FailureKind.INTERRUPTED:
         return WaitReason.DRAIN, now
-    if failure.kind in _FREE:
-        return _FREE_REASONS[failure.kind], whole_millis(now + max(asked, rules.backoff_base))
+    if failure.kind in _COST_NO_ATTEMPT:
+        return _REASONS[failure.kind], whole_millis(now + max(asked, rules.backoff_base))
     return WaitReason.RETRY, whole_millis(now + max(asked, backoff(job.failures + job.crashes, rules)))

@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Generic, Protocol, TypeVar
 
 import attrs
@@ -24,9 +24,16 @@ class Page(Generic[T]):
     """Where the next page begins; None on the last one."""
 
 
+IDEMPOTENCY_LIFE = timedelta(days=7)
+"""How long a store knows an idempotency key, from its first use on."""
+
+
 @attrs.frozen(kw_only=True)
 class Idempotency:
-    """A client's Idempotency-Key and the hash of the request it was sent with."""
+    """A client's Idempotency-Key and the hash of the request it was sent with.
+
+    Known for `IDEMPOTENCY_LIFE`, 7 days; the same key makes something new after that.
+    """
 
     key: str
     body_hash: str
@@ -215,16 +222,22 @@ class AssetStore(Protocol):
     # ── garbage ──
 
     @abstractmethod
-    def gc_due(self, now: datetime, *, limit: int) -> Sequence[GcEntry]:
-        """Return prefixes that are due, oldest first; they stay until `gc_done`."""
+    def gc_due(self, now: datetime, *, limit: int, after: GcEntry | None = None) -> Sequence[GcEntry]:
+        """Return prefixes that are due, by time, asset and version, those behind `after`; they stay until `gc_done`.
+
+        `after` need not be on the list any more.
+        """
 
     @abstractmethod
     def gc_done(self, entry: GcEntry) -> None:
         """Drop an entry that was worked off; one whose prefix was put on the list anew meanwhile stays."""
 
     @abstractmethod
-    def tombstones(self, now: datetime, *, limit: int) -> Sequence[Asset]:
-        """Return deleted assets whose purge is due."""
+    def tombstones(self, now: datetime, *, limit: int, after: Asset | None = None) -> Sequence[Asset]:
+        """Return deleted assets whose purge is due, by that time and id, those behind `after`.
+
+        `after` is a tombstone that this method returned; it may have been purged since.
+        """
 
     @abstractmethod
     def purge(self, asset_id: AssetId) -> None:
@@ -233,7 +246,3 @@ class AssetStore(Protocol):
     @abstractmethod
     def listed_keys(self, asset_id: AssetId, version: int) -> frozenset[str]:
         """Return the object keys that version and attachment records of this number name, whoever owns them."""
-
-    @abstractmethod
-    def everything(self, *, limit: int, after: AssetId | None = None) -> Sequence[Asset]:
-        """Return assets of all owners by id, tombstones included: for fsck alone."""

@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 
 import attrs
@@ -22,6 +22,9 @@ from musproj.domain.ledger import (
 from musproj.domain.version import Attachment, Version
 from musproj.ports.assets import Idempotency, Page
 from musproj.ports.changes import ChangeFeed
+
+WORKER_LIFE = timedelta(minutes=1)
+"""A worker whose last sign of life is older is taken for gone."""
 
 
 @attrs.frozen
@@ -92,7 +95,7 @@ class Tick:
 
 @attrs.frozen(kw_only=True)
 class LiveWorker:
-    """A worker that gave a sign of life lately."""
+    """A worker that gave a sign of life within `WORKER_LIFE`."""
 
     worker_id: str
     host: str
@@ -183,8 +186,8 @@ class JobStore(Protocol):
         """Cancel a waiting job, tell a running one to stop; `Missing` also for another owner's."""
 
     @abstractmethod
-    def tick(self, workers_timeout_s: float = 60.0) -> Tick:
-        """Look at the timers: lost leases, expired jobs, jobs that no live worker can run.
+    def tick(self) -> Tick:
+        """Look at the timers: lost leases, expired jobs, jobs that no live worker (`workers`) can run.
 
         Where the last tick is longer ago than a lease, or there was none, the store was away: due leases are
         prolonged once instead. `no_processor` stands only for reasons that cost an attempt anyway: a job that is to
@@ -202,7 +205,7 @@ class JobStore(Protocol):
 
     @abstractmethod
     def workers(self) -> Sequence[LiveWorker]:
-        """Return the workers that gave a sign of life in the last minute."""
+        """Return the workers that gave a sign of life within `WORKER_LIFE`, by id."""
 
     @abstractmethod
     def counts(self, owner: Owner | None = None) -> Mapping[JobStatus, int]:

@@ -34,6 +34,7 @@ class _Walk:
     description: bytes | None = None
     data: Extent | None = None
     packet_frames: int | None = None
+    priming: int = 0
 
 
 def parse(file: BinaryIO, size: int) -> Header:
@@ -51,7 +52,7 @@ def parse(file: BinaryIO, size: int) -> Header:
         if name == b"desc" and walk.description is None:
             walk.description = read_exactly(file, _DESCRIPTION.size)
         elif name == b"pakt":
-            walk.packet_frames = struct.unpack(">8xq", read_exactly(file, 16))[0]
+            walk.packet_frames, walk.priming = struct.unpack(">8xqi", read_exactly(file, 20))
         elif name == b"data":
             if walk.data is not None:
                 corrupt("it has two data chunks")
@@ -62,7 +63,8 @@ def parse(file: BinaryIO, size: int) -> Header:
         corrupt("there is no description chunk")
     if walk.data is None:
         corrupt("there is no data chunk")
-    return _header(walk.description, walk.data, walk.packet_frames)
+    header = _header(walk.description, walk.data, walk.packet_frames)
+    return attrs.evolve(header, priming=max(0, walk.priming))
 
 
 def _chunks(file: BinaryIO, size: int) -> Iterator[tuple[bytes, int, int]]:

@@ -26,10 +26,11 @@ class AvDecoder:
 
     claim_slack = _SLACK
 
-    def __init__(self, path: Path, container: str, frames: int | None = None) -> None:
+    def __init__(self, path: Path, container: str, index: Header | None = None) -> None:
         """Open `path` with the demuxer of `container`, and with no other: FFmpeg's guesses can open playlists.
 
-        `frames` is what the container's own index says; FFmpeg tells whole packets only.
+        `index` is what the container's own tables say where they are read here; by them the codec's padding is
+        cut, which FFmpeg does for CAF in some releases only, and for ALAC twice.
 
         Raises:
             UnsupportedFormatError: PyAV is not installed, or another codec.
@@ -43,12 +44,13 @@ class AvDecoder:
         except (self._library.error.FFmpegError, ValueError) as exc:
             raise AudioCorruptError(f"The {container} file cannot be decoded: {exc}") from exc
         try:
-            self._stream = self._open_stream()
-            self.header = self._header(container, frames)
+            self._stream = self._open_stream(trimmed=index is None)
+            self.header = self._header(container, index.claimed_frames if index else None)
         except BaseException:
             self._file.close()
             raise
-        self._left = frames if self.header.codec == "alac" else None
+        self._surplus = index.priming if index else 0
+        self._left = index.claimed_frames if index else None
         self._frames = self._decode()
         self._rest: NDArray[Any] = np.empty((0, self.header.channels), np.float32)
 
@@ -78,13 +80,16 @@ class AvDecoder:
         self._file.close()
 
     def _cut(self, samples: NDArray[Any]) -> NDArray[Any]:
-        """Drop what a lossless codec's last packet holds beyond the frames of the index."""
+        """Drop what the codec gives before the sound begins, and beyond the frames of the index."""
+        skipped = min(self._surplus, len(samples))
+        self._surplus -= skipped
+        samples = samples[skipped:]
         if self._left is not None:
             samples = samples[: self._left]
             self._left -= len(samples)
         return samples
 
-    def _open_stream(self) -> Any:
+    def _open_stream(self, *, trimmed: bool) -> Any:
         if not self._file.streams.audio:
             raise UnsupportedFormatError("The file has no audio stream that can be read here")
         stream = self._file.streams.audio[0]
@@ -92,8 +97,7 @@ class AvDecoder:
             name = getattr(stream.codec_context, "name", "unknown")
             raise UnsupportedFormatError(f"The codec {name!r} is not read here", codec=name)
         stream.codec_context.thread_count = 1  # parallelism comes from jobs
-        if stream.codec_context.name == "alac":
-            # ALAC's last packet tells its own length; FFmpeg takes CAF's remainder off it a second time.
+        if not trimmed:
             stream.codec_context.flags2 |= self._library.codec.context.Flags2.skip_manual
         return stream
 

@@ -6,6 +6,7 @@ maximum of the momentary loudness by up to 0.45 LU (EBU Tech 3341, case 13). For
 """
 
 import math
+from array import array
 
 import attrs
 import numpy as np
@@ -70,9 +71,9 @@ class LoudnessMeter:
         self._rest = np.empty(0, np.float32)
         self._hop = 0
         self._recent: Energies = np.empty(0)
-        self._steps: list[Energies] = []
+        self._steps = array("d")  # it grows by an eighth, in place; hours of small numpy arrays would cost thrice that
         self._step_rest: Energies = np.empty(0)
-        self._hops: list[NDArray[np.float32]] | None = [] if keep_hops else None
+        self._hops = array("f") if keep_hops else None
         self._max_momentary = self._max_short_term = 0.0
 
     def feed(self, planar: Planar) -> None:
@@ -108,7 +109,7 @@ class LoudnessMeter:
         """Return the mean squares of every 10 ms; `keep_hops` must have been asked for."""
         if self._hops is None:
             raise ValueError("the meter was not told to keep its hops")
-        return np.concatenate(self._hops) if self._hops else np.empty(0, np.float32)
+        return np.frombuffer(self._hops, np.float32)
 
     def _edges(self, first: int, count: int, unit: int = 1) -> NDArray[np.int64]:
         """Return the samples at which hops begin: every 10 ms, rounded where the rate is not a multiple of 100."""
@@ -137,11 +138,12 @@ class LoudnessMeter:
         self._max_short_term = max(self._max_short_term, self._largest(recent, first, _SHORT_TERM_HOPS))
         self._recent = recent[-(_SHORT_TERM_HOPS - 1) :]
         if self._hops is not None:
-            self._hops.append((hops / np.diff(self._edges(self._hop, len(hops)))).astype(np.float32))
+            means = hops / np.diff(self._edges(self._hop, len(hops)))
+            self._hops.frombytes(means.astype(np.float32).tobytes())
         self._hop += len(hops)
         steps = np.concatenate([self._step_rest, hops])
         whole = len(steps) - len(steps) % _STEP_HOPS
-        self._steps.append(steps[:whole].reshape(-1, _STEP_HOPS).sum(axis=1))
+        self._steps.frombytes(steps[:whole].reshape(-1, _STEP_HOPS).sum(axis=1).tobytes())
         self._step_rest = steps[whole:]
 
     def _largest(self, hops: Energies, first: int, window: int) -> float:
@@ -154,7 +156,8 @@ class LoudnessMeter:
 
     def _windows(self, hops: int) -> Energies:
         """Return the mean squares of all windows of `hops` hops, every 100 ms."""
-        steps = np.concatenate(self._steps) if self._steps else np.empty(0)
+        # A copy: as long as numpy looks at it, the array cannot grow, and somebody may feed on.
+        steps = np.array(self._steps, np.float64)
         size = hops // _STEP_HOPS
         if len(steps) < size:
             return np.empty(0)
@@ -162,10 +165,15 @@ class LoudnessMeter:
         return _window_sums(steps, size) / (edges[size:] - edges[:-size])
 
 
-def integrated_of_hops(hops: Floats) -> float | None:
-    """Return the integrated loudness (LUFS) of mean squares of 10 ms."""
+def steps_of_hops(hops: Floats) -> Energies:
+    """Return the mean squares of every 100 ms from those of every 10 ms, without an incomplete last one."""
     whole = len(hops) - len(hops) % _STEP_HOPS
-    steps = hops[:whole].reshape(-1, _STEP_HOPS).mean(axis=1, dtype=np.float64)
+    steps: Energies = hops[:whole].reshape(-1, _STEP_HOPS).mean(axis=1, dtype=np.float64)
+    return steps
+
+
+def integrated_of_steps(steps: Energies) -> float | None:
+    """Return the integrated loudness (LUFS) of mean squares of 100 ms."""
     size = _MOMENTARY_HOPS // _STEP_HOPS
     return energy_to_lufs(_gated(_window_sums(steps, size) / size)) if len(steps) >= size else None
 

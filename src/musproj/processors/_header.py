@@ -84,6 +84,8 @@ class Header:
     """What the file can hold at most, or what its decoder claims; None while unknown."""
     claimed_frames: int | None = None
     """What the header claims."""
+    priming: int = 0
+    """Frames that a codec gives before the sound begins, where the container's index tells them."""
     speakers: tuple[str, ...] | None = None
     """Names of `SPEAKERS`, one per channel, or None where the file does not tell."""
     region: PcmRegion | None = None

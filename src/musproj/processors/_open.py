@@ -4,6 +4,7 @@ from pathlib import Path
 
 from musproj.processors._decode_pcm import PcmDecoder
 from musproj.processors._decoder import Decoder
+from musproj.processors._header import Header
 from musproj.processors._source import (
     THROUGH_SOUNDFILE,
     check_limits,
@@ -27,7 +28,7 @@ def open_decoder(path: Path, limits: Limits) -> Decoder:
         check_limits(header, limits)
         if header.region is not None:
             return PcmDecoder(path, header, header.region)
-    decoder = _codec(path, container, header.claimed_frames if header else None)
+    decoder = _codec(path, container, header)
     try:
         check_limits(decoder.header, limits)
     except BaseException:
@@ -36,11 +37,11 @@ def open_decoder(path: Path, limits: Limits) -> Decoder:
     return decoder
 
 
-def _codec(path: Path, container: str, frames: int | None) -> Decoder:
+def _codec(path: Path, container: str, index: Header | None) -> Decoder:
     if container in THROUGH_SOUNDFILE:
         from musproj.processors._decode_soundfile import SoundFileDecoder
 
         return SoundFileDecoder(path, container, padding(path) if container == "mp3" else 0)
     from musproj.processors._decode_av import AvDecoder
 
-    return AvDecoder(path, container, frames)
+    return AvDecoder(path, container, index)

@@ -7,7 +7,7 @@ import attrs
 from musproj.ports.processor import AudioInfo, Context, InputFile, Outcome, Port, Processor, ProcessorSpec
 from musproj.processors._enhance_params import EnhanceParams
 
-_STEREO_MB = 90
+_STEREO_MB = 110
 _EXTRA_CHANNEL_MB = 15
 _STEREO = 2
 

@@ -6,16 +6,16 @@ from typing import Any
 
 import attrs
 
-from musproj.domain.asset import Asset
+from musproj.domain.asset import Asset, AssetStatus
 from musproj.domain.ids import DEFAULT_OWNER, AssetId, JobId, Owner, new_token
 from musproj.domain.job import FailureKind, Job, JobInput
 from musproj.domain.ledger import Committed, Failure, Granted, ReleaseAnswer, Reserved, Rules, Worker
 from musproj.domain.version import Version
-from musproj.ports.assets import AssetStore, GcEntry
+from musproj.ports.assets import AssetFilter, AssetStore, GcEntry
 from musproj.ports.jobs import Beat, Created, JobStore, Publication
 from musproj.ports.queue import JobQueue
 from musproj.testing.clock import FakeClock
-from musproj.testing.records import made_version, new_asset, new_job, new_worker, source_version
+from musproj.testing.records import SOMEBODY_ELSE, made_version, new_asset, new_job, new_worker, source_version
 
 TICK_SECONDS = 10.0
 """Less than a lease, as the ticks of a live installation."""
@@ -57,6 +57,15 @@ class Ledger:
     def asset(self, asset: Asset) -> Asset:
         """Read the present record."""
         return self.assets.get(asset.owner, asset.asset_id)
+
+    def all_assets(self) -> list[Asset]:
+        """Return the assets of both owners, newest first, tombstones last."""
+        return [
+            asset
+            for owner in (DEFAULT_OWNER, SOMEBODY_ELSE)
+            for filters in (AssetFilter(), AssetFilter(status=AssetStatus.DELETED))
+            for asset in self.assets.list(owner, filters, limit=1000).items
+        ]
 
     def numbers(self, asset: Asset) -> list[int]:
         """Return the published numbers, oldest first."""

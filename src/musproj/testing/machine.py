@@ -134,7 +134,7 @@ class LedgerMachine(RuleBasedStateMachine):
         subject = self.sides[1]
         return [
             [shown(job) for job in self.known_jobs()],
-            [shown(asset) for asset in subject.assets.everything(limit=1000)],
+            [shown(asset) for asset in subject.all_assets()],
         ]
 
     def known_jobs(self, side: int = 1) -> Sequence[Job]:
@@ -383,7 +383,7 @@ class LedgerMachine(RuleBasedStateMachine):
         """Jobs, assets, versions, garbage, counts."""
         model, subject = self.sides
         assert [shown(job) for job in self.known_jobs(0)] == [shown(job) for job in self.known_jobs(1)]
-        assets = [[shown(asset) for asset in side.assets.everything(limit=1000)] for side in self.sides]
+        assets = [[shown(asset) for asset in side.all_assets()] for side in self.sides]
         assert assets[0] == assets[1]
         assert model.garbage() == subject.garbage()
         assert dict(model.jobs.counts()) == dict(subject.jobs.counts())
@@ -404,7 +404,7 @@ class LedgerMachine(RuleBasedStateMachine):
         """L2 and L5: one version per job under its own number; latest never falls; the head is published."""
         subject = self.sides[1]
         makers = {(job.asset_id, job.created_version): job for job in self.known_jobs() if job.created_version}
-        for asset in subject.assets.everything(limit=1000):
+        for asset in subject.all_assets():
             numbers = subject.numbers(asset)
             made = [number for number in numbers if number > 1]
             assert all(self.holders[asset.asset_id, number] == self.maker(asset, number) for number in made)

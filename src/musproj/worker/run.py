@@ -8,6 +8,13 @@ import attrs
 from musproj.application.execution_context import Phase
 from musproj.domain.job import FailureKind, Job
 from musproj.domain.ledger import Failure
+from musproj.errors import (
+    BackendUnavailableError,
+    OutOfMemoryError,
+    ProcessorTimeoutError,
+    WorkerCrashedError,
+    WorkerLostError,
+)
 from musproj.worker import memory
 from musproj.worker.board import Report
 from musproj.worker.needs import Needs
@@ -155,7 +162,7 @@ class Run:
         is_oom = ended.signal == 9 and max(ended.peak_bytes, self._bytes) > OOM_SHARE * self.needs.limit_bytes
         return Failure(
             kind=FailureKind.CRASH,
-            code="out_of_memory" if is_oom else "worker_crashed",
+            code=OutOfMemoryError.code if is_oom else WorkerCrashedError.code,
             message=f"The job's process died: {ended}, at most {peak_mib} MiB.",
         )
 
@@ -169,11 +176,11 @@ _STOPPED: dict[Why, tuple[FailureKind, str, str]] = {
     Why.DRAINED: (FailureKind.INTERRUPTED, "drain", "The worker had to stop."),
     Why.TIMEOUT: (
         FailureKind.TIMEOUT,
-        "processor_timeout",
+        ProcessorTimeoutError.code,
         "The processor took longer than {run.needs.seconds:.0f} s.",
     ),
-    Why.STUCK: (FailureKind.BACKEND, "backend_unavailable", "A store did not answer for an hour."),
-    Why.MEMORY: (FailureKind.CRASH, "out_of_memory", "The job's processes held {mib} MiB."),
-    Why.STALE: (FailureKind.LOST, "worker_lost", "Another run holds the job."),
+    Why.STUCK: (FailureKind.BACKEND, BackendUnavailableError.code, "A store did not answer for an hour."),
+    Why.MEMORY: (FailureKind.CRASH, OutOfMemoryError.code, "The job's processes held {mib} MiB."),
+    Why.STALE: (FailureKind.LOST, WorkerLostError.code, "Another run holds the job."),
     Why.GARBLED: (FailureKind.INTERNAL, "internal", "The job's process said something unintelligible."),
 }

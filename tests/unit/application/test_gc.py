@@ -4,6 +4,7 @@ from datetime import timedelta
 import attrs
 import pytest
 
+from musproj.application import gc
 from musproj.application.jobs import InputRef, JobSpec
 from musproj.domain.job import FailureKind
 from musproj.domain.keys import file_key
@@ -17,17 +18,26 @@ WORKER = Worker(worker_id="w", types=frozenset({"gain"}))
 def debris(world, ready):
     """A failed job's object under its reserved number."""
     asset = ready()
+    return asset, leave_debris(world, lambda: asset)
+
+
+def leave_debris(world, ready, job=None):
+    asset = ready()
     world.jobs.submit(OWNER, JobSpec(type="gain", inputs={"input": InputRef(asset_id=asset.asset_id)}))
     granted = world.queue.claim(WORKER)
     reserved = world.job_store.reserve(granted.job.job_id, granted.token)
     assert isinstance(reserved, Reserved)
     key = file_key(asset.asset_id, reserved.number, "gained", "wav")
     world.storage.put(
-        key, io.BytesIO(b"debris"), size=6, content_type="audio/wav", metadata={"musproj-job": granted.job.job_id}
+        key,
+        io.BytesIO(b"debris"),
+        size=6,
+        content_type="audio/wav",
+        metadata={"musproj-job": job or granted.job.job_id},
     )
     failure = Failure(kind=FailureKind.PERMANENT, code="not_audio", message="no")
     world.job_store.release(granted.job.job_id, granted.token, failure)
-    return asset, key
+    return key
 
 
 def later(world, **delta):
@@ -81,3 +91,22 @@ def test_a_deleted_asset_goes_with_all_its_objects_when_its_time_is_over(world, 
     report = later(world, days=2).collect()
     assert [r.key for r in report.removals] == [gone.upload.object_key]
     assert keys(world) == [kept.upload.object_key]
+
+
+def test_what_stays_does_not_keep_the_collector_from_what_is_behind(world, ready, monkeypatch):
+    monkeypatch.setattr(gc, "PAGE", 1)
+    lost = [leave_debris(world, ready, job="job_gone") for _ in range(2)]
+    gone = [leave_debris(world, ready) for _ in range(2)]
+    report = later(world, days=2).collect()
+    assert {r.key: r.removed for r in report.removals} == dict.fromkeys(lost, False) | dict.fromkeys(gone, True)
+
+
+def test_a_dry_run_tells_all_of_several_pages(world, ready, monkeypatch):
+    monkeypatch.setattr(gc, "PAGE", 2)
+    deleted = [ready() for _ in range(5)]
+    for asset in deleted:
+        world.assets.delete(OWNER, asset.asset_id)
+    collector = later(world, days=8)
+    keys_of_all = {asset.upload.object_key for asset in deleted}
+    assert {r.key for r in collector.collect(dry_run=True).removals} == keys_of_all
+    assert {r.key for r in collector.collect().removals} == keys_of_all

@@ -57,6 +57,20 @@ def test_wrong_requests_are_refused(world, ready, changes, error):
         world.jobs.submit(OWNER, spec_for(ready(), **changes))
 
 
+@pytest.mark.parametrize(
+    ("job_type", "given", "told"),
+    [
+        ("gain", ["inptu"], {"/inputs/inptu": "unknown", "/assetId": "required"}),
+        ("mix", ["left"], {"/inputs/right": "required"}),
+    ],
+)
+def test_every_wrong_port_is_told_where_the_client_wrote_it(world, job_type, given, told):
+    inputs = {name: InputRef(asset_id="a") for name in given}
+    with pytest.raises(InvalidError) as caught:
+        world.jobs.submit(OWNER, JobSpec(type=job_type, inputs=inputs))
+    assert {violation.pointer: violation.code for violation in caught.value.violations} == told
+
+
 def test_wrong_versions_files_and_owners_are_unknown(world, ready):
     asset = ready()
     with pytest.raises(VersionNotFoundError):

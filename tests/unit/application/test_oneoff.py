@@ -117,6 +117,16 @@ def test_inputs_come_by_port_with_their_sha256(oneoff, tone, tmp_path):
     assert result.data == expected
 
 
+def test_every_wrong_port_is_told(oneoff, tone):
+    with pytest.raises(InvalidError) as caught:
+        oneoff.run("look", {"inptu": tone})
+    told = {violation.pointer: violation.detail for violation in caught.value.violations}
+    assert told == {
+        "/inputs/inptu": "no such input; did you mean input?",
+        "/inputs/input": "this input is required",
+    }
+
+
 def test_the_name_of_the_output_chooses_the_format_where_nobody_else_did(oneoff, tone, tmp_path):
     assert oneoff.run("formatted", tone, output=tmp_path / "out.json").data["format"] == "json"
     with pytest.raises(InvalidError, match=r"made a \.wav file"):

@@ -4,7 +4,7 @@ import attrs
 import pytest
 from attrs.validators import and_, ge, gt, in_, le, min_len, optional
 
-from musproj.application.params import canonical, parse, parse_pairs, schema, typed_pairs
+from musproj.application.params import canonical, parse, schema, typed_pairs
 from musproj.errors import InvalidParamsError
 
 
@@ -98,17 +98,21 @@ def test_required_and_crossed_parameters():
     assert violations(Crossed, {"low": 5}) == {"/params": "low must not be above high"}
 
 
+def parse_pairs(pairs):
+    return parse(Params, typed_pairs(Params, pairs))
+
+
 def test_pairs_from_a_command_line_take_their_declared_types():
-    params = parse_pairs(Params, ["targetLufs=-14", "passes=3", "dither=on", "mode=fast", "label=a=b", "gate=0.5"])
+    params = parse_pairs(["targetLufs=-14", "passes=3", "dither=on", "mode=fast", "label=a=b", "gate=0.5"])
     assert params == Params(target_lufs=-14.0, passes=3, dither=True, mode="fast", label="a=b", gate=0.5)
-    assert parse_pairs(Params, ["target_lufs=-14"]).target_lufs == -14.0
+    assert parse_pairs(["target_lufs=-14"]).target_lufs == -14.0
     assert typed_pairs(Params, ["dither=off"]) == {"dither": False}
 
 
 @pytest.mark.parametrize("pair", ["targetLufs", "targetLufs=loud", "dither=maybe", "mode=best", "nothing=1"])
 def test_pairs_that_say_nothing_are_refused(pair):
     with pytest.raises(InvalidParamsError):
-        parse_pairs(Params, [pair])
+        parse_pairs([pair])
 
 
 def test_the_schema_says_what_parse_allows():

@@ -5,6 +5,7 @@ import attrs
 import pytest
 
 from musproj.application.uploads import ThenRequest, UploadSpec
+from musproj.application.verify import Verifier
 from musproj.domain.asset import AssetStatus
 from musproj.errors import (
     AssetNotFoundError,
@@ -26,7 +27,6 @@ from musproj.errors import (
 )
 from musproj.ports.assets import Idempotency
 from musproj.ports.jobs import JobFilter
-from musproj.registry import ProcessorCatalog
 
 OWNER = "default"
 
@@ -162,7 +162,7 @@ def test_a_job_of_then_needs_its_processor_at_the_request_alone(world, audio):
     spec = UploadSpec(then=(ThenRequest(type="gain", params={"gainDb": 3}),))
     asset = world.uploads.request(OWNER, spec).asset
     world.put(asset, audio())
-    uninstalled = attrs.evolve(world.uploads, catalog=ProcessorCatalog({}))
+    uninstalled = attrs.evolve(world.uploads, catalog=None)
     uninstalled.confirm(OWNER, asset.asset_id)
     (job,) = world.jobs.list(OWNER, JobFilter(asset_id=asset.asset_id)).items
     assert (job.type, job.processor_version, job.max_attempts) == ("gain", "1", 5)
@@ -172,26 +172,33 @@ def test_one_upload_that_cannot_be_swept_does_not_keep_the_others(world, audio, 
     made = [world.uploads.request(OWNER, UploadSpec()).asset for _ in range(3)]
     for asset in made:
         world.put(asset, audio())
-    real = type(world.uploads.verifier).verify
+    break_verify(monkeypatch, made[1], ConfigurationError("no decoder"))
+    world.clock.advance(121)
+    assert world.uploads.sweep() == 2
+    statuses = [world.assets.get(OWNER, asset.asset_id).asset.status for asset in made]
+    assert statuses == [AssetStatus.READY, AssetStatus.PENDING, AssetStatus.READY]
+    told = [(record.action, record.assetId, record.code) for record in caplog.records]
+    assert told == [("sweep_failed", made[1].asset_id, "configuration")]
 
-    def verify(self, upload, stored):
-        if upload.object_key == made[1].upload.object_key:
-            raise error
-        return real(self, upload, stored)
 
-    monkeypatch.setattr(type(world.uploads.verifier), "verify", verify)
-    error = BackendUnavailableError("away")
+def test_a_store_that_is_away_ends_the_sweep(world, audio, monkeypatch):
+    asset = world.uploads.request(OWNER, UploadSpec()).asset
+    world.put(asset, audio())
+    break_verify(monkeypatch, asset, BackendUnavailableError("away"))
     world.clock.advance(121)
     with pytest.raises(BackendUnavailableError):
         world.uploads.sweep()
-    error = ConfigurationError("no decoder")
-    world.clock.advance(1_000)
-    assert world.uploads.sweep() == 1
-    statuses = [world.assets.get(OWNER, asset.asset_id).asset.status for asset in made]
-    assert statuses == [AssetStatus.READY, AssetStatus.PENDING, AssetStatus.READY]
-    assert [(r.action, r.assetId, r.code) for r in caplog.records] == [
-        ("sweep_failed", made[1].asset_id, "configuration")
-    ]
+
+
+def break_verify(monkeypatch, asset, error):
+    real = Verifier.verify
+
+    def verify(self, upload, stored):
+        if upload.object_key == asset.upload.object_key:
+            raise error
+        return real(self, upload, stored)
+
+    monkeypatch.setattr(Verifier, "verify", verify)
 
 
 def test_the_sweep_confirms_what_arrived_and_forgets_what_never_did(world, audio):

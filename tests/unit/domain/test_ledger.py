@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from musproj.domain import ledger
-from musproj.domain.job import FailureKind, Job, JobInput, JobStatus, WaitReason
+from musproj.domain.asset import FIRST_LOOK, GC_GRACE, TOMBSTONE, URL_GRACE
+from musproj.domain.job import DEFAULT_LIFETIME, KEPT_ATTEMPTS, FailureKind, Job, JobInput, JobStatus, WaitReason
 from musproj.domain.ledger import Failure, Rules
 from musproj.testing.clock import NOON
 from musproj.testing.records import new_asset, new_job, new_worker
@@ -217,6 +218,21 @@ def test_an_attempt_without_a_start_has_no_length():
     assert job.history[0].seconds is None
 
 
+def test_crashes_lengthen_the_backoff_like_failures():
+    job, _ = release(running(crashes=1, failures=2), FailureKind.CRASH)
+    assert timedelta(seconds=20) <= job.run_at - NOON <= timedelta(seconds=40)
+
+
+def test_a_job_that_is_given_up_names_what_happened_last():
+    job, _ = release(running(), FailureKind.CRASH)
+    job, _ = begin(job, now=NOON + timedelta(hours=1))
+    job, _ = release(job, FailureKind.TRANSIENT, now=NOON + timedelta(hours=1))
+    job = attrs.evolve(job, history=(*job.history[:1], attrs.evolve(job.history[1], code="last")), max_attempts=1)
+    ended, _ = begin(job, now=NOON + timedelta(hours=2))
+    assert ended.error is not None
+    assert (ended.error.code, ended.error.message) == ("last", "Text.")
+
+
 # ── losing, expiring, cancelling ──
 
 
@@ -279,6 +295,22 @@ def test_a_job_that_is_to_stop_says_so_until_it_does():
 def test_a_waiting_job_may_change_its_reason():
     job = waiting().wait(WaitReason.NO_PROCESSOR, now=NOON + MOMENT)
     assert (job.wait_reason, job.updated_at) == (WaitReason.NO_PROCESSOR, NOON + MOMENT)
+
+
+@pytest.mark.parametrize("reason", [WaitReason.RATE, WaitReason.REMOTE, WaitReason.DRAIN])
+def test_a_first_start_is_the_first_attempt_whatever_the_job_waited_for(reason):
+    job, _ = begin(waiting(wait_reason=reason))
+    assert (job.attempts, job.started_at) == (1, NOON)
+
+
+def test_the_promised_numbers():
+    assert (ledger.MAX_CRASHES, ledger.MAX_LOSSES, ledger.MAX_INTERRUPTS) == (3, 10, 20)
+    assert (ledger.MAX_INTERNAL, ledger.MAX_TIMEOUTS, waiting().max_attempts) == (3, 2, 5)
+    assert (RULES.lease, RULES.backoff_base) == (timedelta(seconds=30), timedelta(seconds=5))
+    assert (timedelta(minutes=15), timedelta(hours=1)) == (ledger.BACKOFF_CAP, ledger.RETRY_AFTER_CAP)
+    assert (10, 500, timedelta(days=7)) == (KEPT_ATTEMPTS, ledger.MESSAGE_LIMIT, DEFAULT_LIFETIME)
+    assert (timedelta(days=7), timedelta(hours=24), timedelta(days=1)) == (TOMBSTONE, URL_GRACE, GC_GRACE)
+    assert timedelta(minutes=2) == FIRST_LOOK
 
 
 @pytest.mark.parametrize("kind", [*FailureKind])

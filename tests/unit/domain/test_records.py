@@ -3,7 +3,8 @@ from datetime import UTC, datetime, timedelta
 import attrs
 import pytest
 
-from musproj.domain.asset import AssetStatus
+from musproj.codec import from_plain
+from musproj.domain.asset import AssetStatus, ThenJob
 from musproj.domain.canonical import canonical_json, digest
 from musproj.domain.job import TRANSITIONS, FailureKind, JobError, JobStatus, WaitReason
 from musproj.domain.ledger import Failure, Rules, backoff
@@ -115,13 +116,17 @@ def ready():
 
 def test_an_asset_goes_forward():
     pending = new_asset(NOW)
-    with pytest.raises(AssetNotReadyError):
+    with pytest.raises(AssetNotReadyError) as caught:
         pending.require_ready()
+    assert caught.value.hint == "Confirm the upload first."
     asset = pending.confirm()
     assert (asset.status, asset.latest_version, asset.head, asset.upload.next_look) == (AssetStatus.READY, 1, 1, None)
     with pytest.raises(IllegalTransitionError):
         asset.confirm()
     gone = asset.delete(NOW)
+    with pytest.raises(AssetNotReadyError) as caught:
+        gone.require_ready()
+    assert caught.value.hint is None
     assert gone.delete(NOW) is gone
     assert gone.purge_at == NOW + timedelta(days=7)
     with pytest.raises(AssetNotReadyError):
@@ -185,3 +190,9 @@ def test_the_canonical_form_is_one_and_finite():
 
 def test_the_source_version_is_the_first():
     assert source_version(new_asset(NOW), NOW).number == 1
+
+
+def test_a_then_job_of_an_older_record_gets_the_defaults():
+    plain = {"job_id": "job_1", "type": "gain", "params": {}}
+    then = from_plain(ThenJob, plain)
+    assert (then.processor_version, then.max_attempts) == ("", 5)

@@ -69,9 +69,9 @@ class GenerousJobs(MemoryJobStore):
 class HastyJobs(MemoryJobStore):
     """Knows no outages."""
 
-    def tick(self, workers_timeout_s=60.0):
+    def tick(self):
         self._state.last_tick = self._clock.now()
-        return super().tick(workers_timeout_s)
+        return super().tick()
 
 
 class TrustingJobs(MemoryJobStore):
@@ -111,8 +111,8 @@ class LeakyAssets(MemoryAssetStore):
 class ImpatientAssets(MemoryAssetStore):
     """Tells gc of debris while its worker may still be writing."""
 
-    def gc_due(self, now, *, limit):
-        return super().gc_due(now + timedelta(hours=1), limit=limit)
+    def gc_due(self, now, *, limit, after=None):
+        return super().gc_due(now + timedelta(hours=1), limit=limit, after=after)
 
 
 def open_broken(clock, rules, *, assets=MemoryAssetStore, jobs=MemoryJobStore, queue=MemoryJobQueue):

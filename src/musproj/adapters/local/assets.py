@@ -225,12 +225,15 @@ class LocalAssetStore(AssetStore):
 
     # ── garbage ──
 
-    def gc_due(self, now: datetime, *, limit: int) -> Sequence[GcEntry]:
+    def gc_due(self, now: datetime, *, limit: int, after: GcEntry | None = None) -> Sequence[GcEntry]:
         """Follow the index by time."""
-        sql = "SELECT asset_id, n, due_at FROM gc_due WHERE due_at <= ? ORDER BY due_at, asset_id, n LIMIT ?"
-        found = self._database.read(
-            lambda connection: connection.execute(sql, (to_millis(now), min(limit, LARGEST))).fetchall()
-        )
+        sql = """
+            SELECT asset_id, n, due_at FROM gc_due WHERE due_at <= ? AND (due_at, asset_id, n) > (?, ?, ?)
+            ORDER BY due_at, asset_id, n LIMIT ?
+        """
+        behind = (to_millis(after.due_at), after.asset_id, after.version) if after else (-LARGEST, "", 0)
+        values = (to_millis(now), *behind, min(limit, LARGEST))
+        found = self._database.read(lambda connection: connection.execute(sql, values).fetchall())
         return [GcEntry(asset_id=AssetId(row[0]), version=row[1], due_at=from_millis(row[2])) for row in found]
 
     def gc_done(self, entry: GcEntry) -> None:
@@ -243,12 +246,15 @@ class LocalAssetStore(AssetStore):
             wakes=False,
         )
 
-    def tombstones(self, now: datetime, *, limit: int) -> Sequence[Asset]:
+    def tombstones(self, now: datetime, *, limit: int, after: Asset | None = None) -> Sequence[Asset]:
         """Follow the index by the time of the purge."""
-        sql = f"{ASSETS.select} WHERE status = 'deleted' AND purge_at <= ? ORDER BY purge_at, id LIMIT ?"
-        found = self._database.read(
-            lambda connection: connection.execute(sql, (to_millis(now), min(limit, LARGEST))).fetchall()
-        )
+        sql = f"""
+            {ASSETS.select} WHERE status = 'deleted' AND purge_at <= ? AND (purge_at, id) > (?, ?)
+            ORDER BY purge_at, id LIMIT ?
+        """
+        behind = (to_millis(after.purge_at), after.asset_id) if after and after.purge_at else (-LARGEST, "")
+        values = (to_millis(now), *behind, min(limit, LARGEST))
+        found = self._database.read(lambda connection: connection.execute(sql, values).fetchall())
         return ASSETS.load_all(found)
 
     def purge(self, asset_id: AssetId) -> None:
@@ -268,14 +274,6 @@ class LocalAssetStore(AssetStore):
             return frozenset([*(file.object_key for file in files), *(key for (key,) in keys)])
 
         return self._database.read(read, snapshot=True)
-
-    def everything(self, *, limit: int, after: AssetId | None = None) -> Sequence[Asset]:
-        """Follow the key."""
-        sql = f"{ASSETS.select} WHERE id > ? ORDER BY id LIMIT ?"
-        found = self._database.read(
-            lambda connection: connection.execute(sql, (after or "", min(limit, LARGEST))).fetchall()
-        )
-        return ASSETS.load_all(found)
 
     # ── below the methods of the port ──
 

@@ -5,7 +5,6 @@ import sqlite3
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
@@ -18,6 +17,7 @@ from musproj.adapters.local.writer import Work, Writer
 from musproj.domain.times import to_millis
 from musproj.errors import BackendUnavailableError, ConfigurationError
 from musproj.ports.clock import Clock
+from musproj.ports.jobs import WORKER_LIFE
 
 T = TypeVar("T")
 
@@ -25,8 +25,6 @@ PATIENCE_S = 5.0
 """How long a client's call waits for a lock that another process holds."""
 MIN_SQLITE = (3, 35, 0)
 """With DROP COLUMN, which the contracting half of a migration needs; Debian 11 has 3.34, Debian 12 3.40."""
-LIVE = timedelta(minutes=1)
-"""A worker whose last sign of life is older is taken for gone."""
 CACHE_KIB = 512
 """Per connection, that is per thread: a quarter of SQLite's default was as fast, and a server has 64 threads."""
 LOG_BYTES = 64 << 20
@@ -206,7 +204,7 @@ class LocalDatabase:
         return connection
 
     def _check_host(self, clock: Clock) -> None:
-        since = to_millis(clock.now() - LIVE)
+        since = to_millis(clock.now() - WORKER_LIFE)
         other = self.read(
             lambda connection: connection.execute(
                 "SELECT host, id FROM worker WHERE seen_at > ? AND boot <> ? AND host <> ? LIMIT 1",

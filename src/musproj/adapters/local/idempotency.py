@@ -1,16 +1,15 @@
 """What a client's Idempotency-Key made before."""
 
 import sqlite3
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Literal
 
 from musproj.adapters.local.rows import hidden
 from musproj.domain.ids import Owner
 from musproj.domain.times import to_millis
 from musproj.errors import IdempotencyMismatchError
-from musproj.ports.assets import Idempotency
+from musproj.ports.assets import IDEMPOTENCY_LIFE, Idempotency
 
-KEPT = timedelta(days=7)
 PURGE = 20
 """Expired keys dropped with each new one: more than come, so that they cannot pile up, and little enough to pay."""
 
@@ -50,5 +49,5 @@ def remember(
     )
     connection.execute(
         "INSERT OR REPLACE INTO idempotency(owner, kind, key, target, body_hash, expires_at) VALUES(?, ?, ?, ?, ?, ?)",
-        (owner, kind, hidden(idempotency.key), target, idempotency.body_hash, to_millis(now + KEPT)),
+        (owner, kind, hidden(idempotency.key), target, idempotency.body_hash, to_millis(now + IDEMPOTENCY_LIFE)),
     )

@@ -9,7 +9,7 @@ from typing import TypeVar
 from musproj.adapters.local import idempotency as keys
 from musproj.adapters.local import paging, records, rows, runs, timers
 from musproj.adapters.local.changes import LocalFeed
-from musproj.adapters.local.database import LIVE, LocalDatabase
+from musproj.adapters.local.database import LocalDatabase
 from musproj.adapters.local.host import boot_id
 from musproj.adapters.local.rows import JOBS
 from musproj.adapters.local.table import LARGEST, as_json
@@ -112,14 +112,12 @@ class LocalJobStore(JobStore):
         """Ask the ledger."""
         return self._database.write(partial(self._cancel, owner=owner, job_id=job_id))
 
-    def tick(self, workers_timeout_s: float = 60.0) -> Tick:
+    def tick(self) -> Tick:
         """Look in transactions of limited size, until one leaves nothing."""
         tick, more = Tick(), True
         while more:
             seen, more = self._database.write(
-                lambda connection: timers.look(
-                    connection, self._clock.now(), self._rules, timedelta(seconds=workers_timeout_s)
-                )
+                lambda connection: timers.look(connection, self._clock.now(), self._rules)
             )
             tick = Tick(
                 requeued=tick.requeued + seen.requeued,
@@ -163,7 +161,7 @@ class LocalJobStore(JobStore):
 
     def workers(self) -> Sequence[LiveWorker]:
         """Filter by the last sign of life."""
-        return self._database.read(lambda connection: timers.live_workers(connection, self._clock.now() - LIVE))
+        return self._database.read(lambda connection: timers.live_workers(connection, self._clock.now()))
 
     def counts(self, owner: Owner | None = None) -> Mapping[JobStatus, int]:
         """Count by the index."""

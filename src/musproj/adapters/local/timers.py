@@ -2,7 +2,7 @@
 
 import sqlite3
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import attrs
 
@@ -14,7 +14,7 @@ from musproj.domain.ids import JobId
 from musproj.domain.job import Job
 from musproj.domain.ledger import Rules
 from musproj.domain.times import from_millis, to_millis
-from musproj.ports.jobs import LiveWorker, Tick
+from musproj.ports.jobs import WORKER_LIFE, LiveWorker, Tick
 
 PAGE = 200
 """Jobs that one transaction moves: no other writer waits longer than for this many (about 20 ms)."""
@@ -26,10 +26,10 @@ _REPLACEABLE = "(wait_reason IS NULL OR wait_reason IN ('delay', 'retry'))"
 """Reasons that `no_processor` may stand for; the others say that the next start resumes an attempt."""
 
 
-def look(connection: sqlite3.Connection, now: datetime, rules: Rules, workers_timeout: timedelta) -> tuple[Tick, bool]:
+def look(connection: sqlite3.Connection, now: datetime, rules: Rules) -> tuple[Tick, bool]:
     """Do one tick; return what it did, and whether more is left for another transaction."""
     ended = _expire(connection, now)
-    _tell_who_is_missing(connection, now, workers_timeout)
+    _tell_who_is_missing(connection, now)
     if _was_away(connection, now, rules):
         tick = Tick(ended=ended, extended=_extend(connection, now, rules))
         return attrs.evolve(tick, next_run_at=next_run_at(connection, now)), ended == PAGE
@@ -39,9 +39,9 @@ def look(connection: sqlite3.Connection, now: datetime, rules: Rules, workers_ti
     return tick, PAGE in (ended, len(lost))
 
 
-def live_workers(connection: sqlite3.Connection, since: datetime) -> list[LiveWorker]:
-    """Return the workers that gave a sign of life after `since`, by id."""
-    found = connection.execute(f"{rows.WORKER} WHERE seen_at > ? ORDER BY id", (to_millis(since),))
+def live_workers(connection: sqlite3.Connection, now: datetime) -> list[LiveWorker]:
+    """Return the workers that gave a sign of life lately, by id."""
+    found = connection.execute(f"{rows.WORKER} WHERE seen_at > ? ORDER BY id", (to_millis(now - WORKER_LIFE),))
     return [rows.read_worker(row) for row in found.fetchall()]
 
 
@@ -87,9 +87,9 @@ def _move(
     return moved
 
 
-def _tell_who_is_missing(connection: sqlite3.Connection, now: datetime, workers_timeout: timedelta) -> None:
+def _tell_who_is_missing(connection: sqlite3.Connection, now: datetime) -> None:
     """Mark due jobs that no live worker can run, unmark those that one can."""
-    workers = live_workers(connection, now - workers_timeout)
+    workers = live_workers(connection, now)
     for group in groups(connection):
         needs = words(group.needs)
         is_able = any(group.type in worker.types and worker.abilities.issuperset(needs) for worker in workers)

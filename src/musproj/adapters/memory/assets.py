@@ -15,7 +15,6 @@ from musproj.domain.version import Attachment, Version
 from musproj.errors import (
     AssetNotReadyError,
     ConflictError,
-    IdempotencyMismatchError,
     IllegalTransitionError,
     PreconditionFailedError,
     VersionNotFoundError,
@@ -40,8 +39,7 @@ class MemoryAssetStore(AssetStore):
             if asset.asset_id in self._state.assets:
                 raise ConflictError(f"There is an asset {asset.asset_id} already.", asset_id=asset.asset_id)
             if idempotency is not None:
-                made = (asset.asset_id, idempotency.body_hash)
-                self._state.asset_keys[asset.owner, idempotency.key] = made
+                self._state.asset_keys.remember(asset.owner, idempotency, asset.asset_id, self._clock.now())
             return self._state.save_asset(asset), True
 
     def get(self, owner: Owner, asset_id: AssetId) -> Asset:
@@ -198,7 +196,7 @@ class MemoryAssetStore(AssetStore):
 
     # ── garbage ──
 
-    def gc_due(self, now: datetime, *, limit: int) -> Sequence[GcEntry]:
+    def gc_due(self, now: datetime, *, limit: int, after: GcEntry | None = None) -> Sequence[GcEntry]:
         """Sort by time."""
         with self._state.lock:
             rows = [
@@ -206,7 +204,8 @@ class MemoryAssetStore(AssetStore):
                 for (asset_id, version), due_at in self._state.garbage.items()
                 if due_at <= now
             ]
-        return sorted(rows, key=lambda entry: (entry.due_at, entry.asset_id, entry.version))[:limit]
+        rows = [entry for entry in rows if after is None or _place_of(entry) > _place_of(after)]
+        return sorted(rows, key=_place_of)[:limit]
 
     def gc_done(self, entry: GcEntry) -> None:
         """Drop the entry unless the prefix was put on the list anew."""
@@ -215,11 +214,17 @@ class MemoryAssetStore(AssetStore):
             if self._state.garbage.get(place) == entry.due_at:
                 del self._state.garbage[place]
 
-    def tombstones(self, now: datetime, *, limit: int) -> Sequence[Asset]:
-        """Filter by the time of the purge."""
+    def tombstones(self, now: datetime, *, limit: int, after: Asset | None = None) -> Sequence[Asset]:
+        """Sort by the time of the purge."""
+        behind = (after.purge_at, after.asset_id) if after and after.purge_at else None
         with self._state.lock:
-            rows = [asset for asset in self._state.assets.values() if asset.purge_at and asset.purge_at <= now]
-        return rows[:limit]
+            rows = [
+                ((asset.purge_at, asset.asset_id), asset)
+                for asset in self._state.assets.values()
+                if asset.purge_at and asset.purge_at <= now
+            ]
+        rows.sort(key=lambda row: row[0])
+        return [asset for place, asset in rows if behind is None or place > behind][:limit]
 
     def purge(self, asset_id: AssetId) -> None:
         """Drop the deleted record."""
@@ -233,21 +238,11 @@ class MemoryAssetStore(AssetStore):
             attached = self._state.attachments.get(asset_id, {}).items()
             return frozenset([*files, *(found.file.object_key for place, found in attached if place[0] == version)])
 
-    def everything(self, *, limit: int, after: AssetId | None = None) -> Sequence[Asset]:
-        """Sort by id."""
-        with self._state.lock:
-            ids = sorted(asset_id for asset_id in self._state.assets if after is None or asset_id > after)
-            return [self._state.assets[asset_id] for asset_id in ids[:limit]]
-
     # ── below the methods of the port ──
 
     def _replayed(self, owner: Owner, idempotency: Idempotency | None) -> Asset | None:
-        known = idempotency and self._state.asset_keys.get((owner, idempotency.key))
-        if not idempotency or not known or known[0] not in self._state.assets:
-            return None
-        if known[1] != idempotency.body_hash:
-            raise IdempotencyMismatchError(key=idempotency.key)
-        return self._state.assets[known[0]]
+        made = idempotency and self._state.asset_keys.made_by(owner, idempotency, self._clock.now())
+        return self._state.assets.get(AssetId(made)) if made else None
 
     def _published(self, asset_id: AssetId, number: int) -> Version:
         version = self._state.versions.get(asset_id, {}).get(number)
@@ -268,6 +263,10 @@ class MemoryAssetStore(AssetStore):
             asset = self._state.assets.get(asset_id)
             if asset is not None and asset.status is status:
                 self._state.drop_asset(asset_id)
+
+
+def _place_of(entry: GcEntry) -> tuple[datetime, AssetId, int]:
+    return entry.due_at, entry.asset_id, entry.version
 
 
 def _matches(asset: Asset, filters: AssetFilter) -> bool:

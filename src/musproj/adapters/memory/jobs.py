@@ -1,7 +1,7 @@
 """Jobs in memory."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from musproj.adapters.memory import paging
 from musproj.adapters.memory.feed import MemoryFeed
@@ -13,11 +13,12 @@ from musproj.domain.ids import JobId, Owner
 from musproj.domain.job import Job, JobStatus
 from musproj.domain.ledger import Rules, Worker
 from musproj.domain.version import Version
-from musproj.errors import IdempotencyMismatchError, JobNotFoundError, VersionNotFoundError
+from musproj.errors import JobNotFoundError, VersionNotFoundError
 from musproj.ports.assets import Idempotency, Page
 from musproj.ports.changes import ChangeFeed
 from musproj.ports.clock import Clock
 from musproj.ports.jobs import (
+    WORKER_LIFE,
     Beat,
     Created,
     Existing,
@@ -28,8 +29,6 @@ from musproj.ports.jobs import (
     SubmitAnswer,
     Tick,
 )
-
-SEEN_LATELY = timedelta(minutes=1)
 
 
 class MemoryJobStore(JobStore):
@@ -50,8 +49,7 @@ class MemoryJobStore(JobStore):
             twin = self._state.jobs.get(job.job_id) or self._state.twin(job, paid=paid)
             answer: SubmitAnswer = Existing(twin, replayed=False) if twin else Created(job)
             if idempotency is not None:
-                made = (answer.job.job_id, idempotency.body_hash)
-                self._state.job_keys[job.owner, idempotency.key] = made
+                self._state.job_keys.remember(job.owner, idempotency, answer.job.job_id, self._clock.now())
             if isinstance(answer, Created):
                 self._state.save_job(job, self._clock.now())
             return answer
@@ -158,10 +156,10 @@ class MemoryJobStore(JobStore):
                 self._state.save_job(after, now)
             return answer
 
-    def tick(self, workers_timeout_s: float = 60.0) -> Tick:
+    def tick(self) -> Tick:
         """Look at every job that has not ended."""
         with self._state.lock:
-            return look_at_timers(self._state, self._rules, self._clock.now(), timedelta(seconds=workers_timeout_s))
+            return look_at_timers(self._state, self._rules, self._clock.now())
 
     def announce(self, worker: LiveWorker) -> None:
         """Store what the worker says of itself."""
@@ -176,7 +174,7 @@ class MemoryJobStore(JobStore):
     def workers(self) -> Sequence[LiveWorker]:
         """Filter by the last sign of life."""
         with self._state.lock:
-            since = self._clock.now() - SEEN_LATELY
+            since = self._clock.now() - WORKER_LIFE
             rows = [worker for worker in self._state.workers.values() if worker.seen_at > since]
         return sorted(rows, key=lambda worker: worker.worker_id)
 
@@ -195,12 +193,8 @@ class MemoryJobStore(JobStore):
     # ── below the methods of the port ──
 
     def _replayed(self, owner: Owner, idempotency: Idempotency | None) -> Job | None:
-        known = idempotency and self._state.job_keys.get((owner, idempotency.key))
-        if not idempotency or not known:
-            return None
-        if known[1] != idempotency.body_hash:
-            raise IdempotencyMismatchError(key=idempotency.key)
-        return self._state.jobs[known[0]]
+        made = idempotency and self._state.job_keys.made_by(owner, idempotency, self._clock.now())
+        return self._state.jobs[JobId(made)] if made else None
 
     def _check_inputs(self, job: Job) -> None:
         for taken in job.inputs:

@@ -7,8 +7,35 @@ from musproj.domain.asset import GC_GRACE, Asset
 from musproj.domain.ids import AssetId, JobId, Owner
 from musproj.domain.job import Job, JobStatus
 from musproj.domain.version import Attachment, Version
-from musproj.errors import AssetNotFoundError
+from musproj.errors import AssetNotFoundError, IdempotencyMismatchError
+from musproj.ports.assets import IDEMPOTENCY_LIFE, Idempotency
 from musproj.ports.jobs import LiveWorker
+
+
+class IdempotencyKeys:
+    """What clients' idempotency keys made, for as long as they are known."""
+
+    def __init__(self) -> None:
+        self._made: dict[tuple[Owner, str], tuple[str, str, datetime]] = {}
+        """Key → the id of what it made, the hash of the request, and when the key is forgotten."""
+
+    def made_by(self, owner: Owner, idempotency: Idempotency, now: datetime) -> str | None:
+        """Return the id of what the key made, or None where it is new.
+
+        Raises:
+            IdempotencyMismatchError: it was used with another body.
+        """
+        target, body_hash, until = self._made.get((owner, idempotency.key), (None, "", now))
+        if until <= now:
+            return None
+        if body_hash != idempotency.body_hash:
+            raise IdempotencyMismatchError(key=idempotency.key)
+        return target
+
+    def remember(self, owner: Owner, idempotency: Idempotency, target: str, now: datetime) -> None:
+        """Note that the key made `target`, and drop those that have expired."""
+        self._made = {key: made for key, made in self._made.items() if made[2] > now}
+        self._made[owner, idempotency.key] = (target, idempotency.body_hash, now + IDEMPOTENCY_LIFE)
 
 
 class MemoryState:
@@ -28,9 +55,8 @@ class MemoryState:
         self.reuse: dict[tuple[Owner, str], list[tuple[AssetId, int]]] = {}
         """In order of publication."""
         self.jobs: dict[JobId, Job] = {}
-        self.asset_keys: dict[tuple[Owner, str], tuple[AssetId, str]] = {}
-        """Idempotency key → what it made, and the hash of the request."""
-        self.job_keys: dict[tuple[Owner, str], tuple[JobId, str]] = {}
+        self.asset_keys = IdempotencyKeys()
+        self.job_keys = IdempotencyKeys()
         self.garbage: dict[tuple[AssetId, int], datetime] = {}
         self.workers: dict[str, LiveWorker] = {}
         self.last_tick: datetime | None = None

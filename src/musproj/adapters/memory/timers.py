@@ -1,6 +1,6 @@
 """The look at everything that becomes due by itself."""
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import attrs
 
@@ -8,13 +8,13 @@ from musproj.adapters.memory.state import MemoryState
 from musproj.domain import ledger
 from musproj.domain.job import Job, JobStatus, WaitReason
 from musproj.domain.ledger import Rules, Worker
-from musproj.ports.jobs import Tick
+from musproj.ports.jobs import WORKER_LIFE, Tick
 
 _REPLACEABLE = frozenset({None, WaitReason.DELAY, WaitReason.RETRY})
 """Reasons that `no_processor` may stand for; the others say that the next start resumes an attempt."""
 
 
-def look_at_timers(state: MemoryState, rules: Rules, now: datetime, workers_timeout: timedelta) -> Tick:
+def look_at_timers(state: MemoryState, rules: Rules, now: datetime) -> Tick:
     """Do one tick; the caller holds the lock."""
     was_away = state.last_tick is None or now - state.last_tick > rules.lease
     state.last_tick = now
@@ -22,7 +22,7 @@ def look_at_timers(state: MemoryState, rules: Rules, now: datetime, workers_time
     able = [
         Worker(worker_id=seen.worker_id, types=seen.types, abilities=seen.abilities)
         for seen in state.workers.values()
-        if seen.seen_at > now - workers_timeout
+        if seen.seen_at > now - WORKER_LIFE
     ]
     for job in list(state.jobs.values()):
         if job.status is JobStatus.RUNNING and not ledger.is_live(job, now, rules):

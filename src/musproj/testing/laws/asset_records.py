@@ -19,13 +19,14 @@ from musproj.errors import (
     PreconditionFailedError,
     VersionNotFoundError,
 )
-from musproj.ports.assets import AssetFilter, Idempotency
+from musproj.ports.assets import IDEMPOTENCY_LIFE, AssetFilter, Idempotency
 from musproj.testing.contract import LedgerContract
 from musproj.testing.ledger import Ledger
 from musproj.testing.records import SOMEBODY_ELSE, new_asset, new_worker, source_version
 from musproj.testing.threads import at_once, error_of
 
 ALL = AssetFilter()
+MOMENT = timedelta(milliseconds=1)
 TOKEN = new_token()
 MALFORMED_CURSORS = ("!", "not a cursor", "ä", "../..", "=")
 
@@ -58,7 +59,13 @@ class CreateLaws(LedgerContract):
     def test_a_record_comes_back_whole(self, ledger: Ledger) -> None:
         """Every field, unicode and nested values included."""
         asset = new_asset(ledger.now, name="Nürnberg – Take 1 🎤")
-        then = ThenJob(job_id=new_job_id(ledger.now), type="enhance", params={"a": [1, 2.5, {"b": "ü"}], "c": True})
+        then = ThenJob(
+            job_id=new_job_id(ledger.now),
+            type="enhance",
+            params={"a": [1, 2.5, {"b": "ü"}], "c": True},
+            processor_version="1.2.0",
+            max_attempts=2,
+        )
         asset = asset.with_upload(size_bytes=5_000_000_000, sha256="0f" * 32, filename="Straße.WAV", then=(then,))
         assert ledger.assets.create(asset) == (asset, True)
         assert ledger.asset(asset) == asset
@@ -102,6 +109,18 @@ class CreateLaws(LedgerContract):
         key = Idempotency(key="k", body_hash="same")
         for owner in (DEFAULT_OWNER, SOMEBODY_ELSE):
             assert ledger.assets.create(new_asset(ledger.now, owner=owner), key)[1]
+
+    def test_an_idempotency_key_is_known_for_a_week(self, ledger: Ledger) -> None:
+        """From its first use on; then it makes another asset, of whatever request."""
+        key = Idempotency(key="k", body_hash="same")
+        first, _ = ledger.assets.create(new_asset(ledger.now), key)
+        ledger.clock.advance(IDEMPOTENCY_LIFE - MOMENT)
+        assert ledger.assets.create(new_asset(ledger.now), key) == (first, False)
+        ledger.clock.advance(MOMENT)
+        later = Idempotency(key="k", body_hash="another")
+        second, is_new = ledger.assets.create(new_asset(ledger.now), later)
+        assert is_new
+        assert ledger.assets.create(new_asset(ledger.now), later) == (second, False)
 
     def test_32_requests_with_one_key_make_one_asset(self, ledger: Ledger) -> None:
         """At one moment."""
@@ -209,15 +228,6 @@ class AssetListLaws(LedgerContract):
             ledger.assets.list(DEFAULT_OWNER, ALL, limit=10, cursor=cursor)
         with pytest.raises(InvalidCursorError):
             ledger.assets.versions(DEFAULT_OWNER, asset.asset_id, limit=10, cursor=cursor)
-
-    def test_everything_goes_by_id_over_all_owners(self, ledger: Ledger) -> None:
-        """Tombstones included."""
-        made = [ledger.pending(), ledger.ready(SOMEBODY_ELSE), ledger.ready(), ledger.ready(Owner("third"))]
-        ledger.assets.delete(DEFAULT_OWNER, made[2].asset_id, now=ledger.now)
-        first = ledger.assets.everything(limit=3)
-        assert list(first) == [ledger.asset(asset) for asset in made[:3]]
-        assert list(ledger.assets.everything(limit=3, after=first[-1].asset_id)) == [ledger.asset(made[3])]
-        assert list(ledger.assets.everything(limit=3, after=made[3].asset_id)) == []
 
 
 class ChangeLaws(LedgerContract):

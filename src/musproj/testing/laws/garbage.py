@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 
-from musproj.domain.asset import GC_GRACE, TOMBSTONE
+from musproj.domain.asset import GC_GRACE, TOMBSTONE, Asset
 from musproj.domain.ids import DEFAULT_OWNER, AssetId
 from musproj.domain.job import FailureKind
 from musproj.errors import AssetNotFoundError, BackendUnavailableError
@@ -52,6 +52,18 @@ class GarbageLaws(LedgerContract):
         assert [(entry.asset_id, entry.version) for entry in entries] == made[:3]
         assert [entry.due_at for entry in entries] == sorted(entry.due_at for entry in entries)
 
+    def test_entries_are_paged_whether_they_stay_or_go(self, ledger: Ledger) -> None:
+        """By time, asset and version; several are of one moment, some of one asset."""
+        asset = ledger.ready()
+        made = [self.leave_debris(ledger, of) for of in (asset, ledger.ready(), asset, ledger.ready(), asset)]
+        seen: list[GcEntry] = []
+        while page := ledger.assets.gc_due(ledger.now + GC_GRACE, limit=2, after=seen[-1] if seen else None):
+            assert len(page) <= 2
+            seen += page
+            ledger.assets.gc_done(page[-1])
+        assert sorted((entry.asset_id, entry.version) for entry in seen) == sorted(made)
+        assert seen == sorted(seen, key=lambda entry: (entry.due_at, entry.asset_id, entry.version))
+
     def test_what_was_listed_anew_meanwhile_stays(self, ledger: Ledger) -> None:
         """The collector has looked before the new debris was there."""
         asset = ledger.ready()
@@ -63,9 +75,9 @@ class GarbageLaws(LedgerContract):
         ledger.assets.gc_done(seen)
         assert ledger.garbage() == {(asset.asset_id, 1)}
 
-    def leave_debris(self, ledger: Ledger) -> tuple[str, int]:
+    def leave_debris(self, ledger: Ledger, asset: Asset | None = None) -> tuple[str, int]:
         """Let a job fail that has reserved a number; return its prefix."""
-        run = ledger.running(ledger.ready())
+        run = ledger.running(asset or ledger.ready())
         number = ledger.reserve(run)
         ledger.release(run, FailureKind.PERMANENT)
         return run.job.asset_id, number
@@ -96,6 +108,21 @@ class TombstoneLaws(LedgerContract):
                 ledger.assets.purge(asset.asset_id)
         assert seen == {asset.asset_id for asset in made}
 
+    def test_tombstones_are_paged_whether_they_stay_or_go(self, ledger: Ledger) -> None:
+        """By the time of their purge and id, so that a dry run sees all of them."""
+        made = [ledger.ready() for _ in range(5)]
+        for asset in reversed(made):
+            ledger.assets.delete(DEFAULT_OWNER, asset.asset_id, now=ledger.now)
+            if asset is made[3]:
+                ledger.clock.advance(60)
+        seen: list[Asset] = []
+        while page := ledger.assets.tombstones(ledger.now + TOMBSTONE, limit=2, after=seen[-1] if seen else None):
+            assert len(page) <= 2
+            seen += page
+            ledger.assets.purge(page[-1].asset_id)
+        expected = [made[3], made[4], *made[:3]]
+        assert [asset.asset_id for asset in seen] == [asset.asset_id for asset in expected]
+
     def test_a_purged_asset_is_gone_its_jobs_stay(self, ledger: Ledger) -> None:
         """Every record of it, for every reader."""
         asset = ledger.ready()
@@ -107,7 +134,7 @@ class TombstoneLaws(LedgerContract):
             with pytest.raises(AssetNotFoundError):
                 OF_ONE_ASSET[method](ledger, DEFAULT_OWNER, asset.asset_id)
         assert ledger.assets.listed_keys(asset.asset_id, 1) == frozenset()
-        assert list(ledger.assets.everything(limit=10)) == []
+        assert ledger.all_assets() == []
         assert list(ledger.assets.tombstones(ledger.now + timedelta(days=365), limit=10)) == []
         assert ledger.job(job) == job
         assert ledger.jobs.get(DEFAULT_OWNER, job.job_id) == job
@@ -152,7 +179,6 @@ class AssetBackendLaws(LedgerContract):
             "tombstones": lambda it: it.assets.tombstones(it.now, limit=10),
             "purge": lambda it: it.assets.purge(asset_id),
             "listed_keys": lambda it: it.assets.listed_keys(asset_id, 1),
-            "everything": lambda it: it.assets.everything(limit=10),
         }
         calls = {name: partial(call, cut_off) for name, call in of_all.items()}
         calls |= {name: partial(call, cut_off, DEFAULT_OWNER, asset_id) for name, call in OF_ONE_ASSET.items()}

@@ -106,9 +106,9 @@ class BeginLaws(LedgerContract):
 
     def test_an_expired_job_fails(self, ledger: Ledger) -> None:
         """Instead of being granted, delayed or not."""
-        asset = ledger.ready()
-        jobs = [ledger.submit(asset, expires_at=ledger.now + HOUR, delay=delay) for delay in (HOUR * 0, HOUR * 2)]
-        ledger.clock.advance(HOUR)
+        asset, until = ledger.ready(), ledger.now + HOUR
+        jobs = [ledger.submit(asset, expires_at=until, delay=delay) for delay in (HOUR * 0, HOUR * 2)]
+        ledger.clock.set(until)
         for job in jobs:
             answer = ledger.jobs.begin(job.job_id, new_worker(), new_token())
             assert answer == Ended(ledger.job(job))

@@ -10,7 +10,7 @@ from musproj.domain.asset import Asset
 from musproj.domain.ids import DEFAULT_OWNER
 from musproj.domain.job import FailureKind, Job, JobInput, JobStatus
 from musproj.errors import AssetNotFoundError, AssetNotReadyError, IdempotencyMismatchError, VersionNotFoundError
-from musproj.ports.assets import Idempotency
+from musproj.ports.assets import IDEMPOTENCY_LIFE, Idempotency
 from musproj.ports.jobs import Created, Existing, SubmitAnswer
 from musproj.testing.contract import LedgerContract
 from musproj.testing.ledger import Ledger, inputs_of
@@ -126,6 +126,17 @@ class IdempotencyLaws(LedgerContract):
         key = Idempotency(key="k", body_hash="same")
         for asset in (ledger.ready(), ledger.ready(SOMEBODY_ELSE)):
             assert isinstance(ledger.jobs.submit(new_job(asset, ledger.now), key), Created)
+
+    def test_a_key_is_known_for_a_week(self, ledger: Ledger) -> None:
+        """From its first use on; then it makes another job."""
+        asset = ledger.ready()
+        key = Idempotency(key="k", body_hash="same")
+        first = ledger.jobs.submit(new_job(asset, ledger.now, force=True), key)
+        ledger.clock.advance(IDEMPOTENCY_LIFE - timedelta(milliseconds=1))
+        again = ledger.jobs.submit(new_job(asset, ledger.now, force=True), key)
+        assert again == Existing(first.job, replayed=True)
+        ledger.clock.advance(timedelta(milliseconds=1))
+        assert isinstance(ledger.jobs.submit(new_job(asset, ledger.now, force=True), key), Created)
 
     def test_a_key_remembers_a_twin_too(self, ledger: Ledger) -> None:
         """Its repeat gets that job also after it has ended."""

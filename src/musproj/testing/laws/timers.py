@@ -245,16 +245,6 @@ class AbilityLaws(LedgerContract):
         ledger.clock.advance(20)
         assert self.reason(ledger, job) is WaitReason.NO_PROCESSOR
 
-    def test_the_patience_with_workers_is_settable(self, ledger: Ledger) -> None:
-        """Where they tick more rarely."""
-        job = ledger.submit(ledger.ready())
-        announce(ledger, new_worker())
-        ledger.clock.advance(100)
-        ledger.jobs.tick(120.0)
-        assert ledger.job(job).wait_reason is None
-        ledger.jobs.tick(90.0)
-        assert ledger.job(job).wait_reason is WaitReason.NO_PROCESSOR
-
     def test_a_job_that_is_not_due_keeps_its_reason(self, ledger: Ledger) -> None:
         """Nobody is missed before."""
         job = ledger.submit(ledger.ready(), delay=HOUR)

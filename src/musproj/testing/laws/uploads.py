@@ -54,6 +54,13 @@ class ConfirmLaws(LedgerContract):
         claimed = [ledger.queue.claim(new_worker()) for _ in range(3)]
         assert [run and run.job.job_id for run in claimed] == [jobs[0].job_id, jobs[1].job_id, None]
 
+    def test_identical_jobs_of_a_confirm_are_one(self, ledger: Ledger) -> None:
+        """As with any submit, unless they are forced."""
+        asset = ledger.pending()
+        jobs = [new_job(asset, ledger.clock.advance(0.001), force=force) for force in (False, False, True)]
+        ledger.assets.confirm(DEFAULT_OWNER, asset.asset_id, source_version(asset, ledger.now), jobs)
+        assert [ledger.jobs.find(job.job_id) for job in jobs] == [jobs[0], None, jobs[2]]
+
     def test_of_16_confirms_one_wins(self, ledger: Ledger) -> None:
         """All of them see the same ready asset, with one job."""
         asset = ledger.pending()
@@ -223,7 +230,7 @@ class SweepLaws(LedgerContract):
         ledger.assets.forget_upload(asset.asset_id)
         with pytest.raises(AssetNotFoundError):
             ledger.asset(asset)
-        assert list(ledger.assets.everything(limit=10)) == []
+        assert ledger.all_assets() == []
         ledger.clock.advance(FIRST_LOOK)
         assert self.look(ledger) == []
         ledger.assets.forget_upload(asset.asset_id)

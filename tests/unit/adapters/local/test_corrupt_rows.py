@@ -125,7 +125,6 @@ def test_an_asset_that_cannot_be_read_hides_no_other(ledger: Ledger, database: L
     ledger.clock.advance(3600)
     swept = ledger.assets.uploads_to_look_at(ledger.now, limit=10)
     assert [asset.asset_id for asset in swept] == good
-    assert [asset.asset_id for asset in ledger.assets.everything(limit=10)] == good
 
 
 def test_a_version_that_cannot_be_read_is_told(ledger: Ledger, database: LocalDatabase) -> None:
