@@ -33,7 +33,7 @@ WAL_FORMAT = b"\x02\x02"
 
 EXTRAS = {
     "server": ("starlette", "msgspec", "uvicorn"),
-    "audio": ("numpy", "scipy", "soundfile", "soxr"),
+    "audio": ("numpy", "soundfile", "soxr"),
     "codecs": ("av",),
 }
 

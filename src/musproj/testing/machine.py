@@ -17,7 +17,7 @@ from hypothesis.stateful import Bundle, MultipleResults, RuleBasedStateMachine, 
 from musproj.adapters.memory import MemoryAssetStore, MemoryJobQueue, MemoryJobStore, MemoryState
 from musproj.domain.asset import Asset
 from musproj.domain.ids import DEFAULT_OWNER, AssetId, JobId, new_token
-from musproj.domain.job import FailureKind, Job
+from musproj.domain.job import FailureKind, Job, JobStatus
 from musproj.domain.ledger import (
     AssetDeleted,
     Committed,
@@ -323,6 +323,27 @@ class LedgerMachine(RuleBasedStateMachine):
     def cancel(self, job_id: JobId, owner: Any) -> None:
         """Ask a job to stop, one's own or another's."""
         self.both(lambda side, _: side.jobs.cancel(owner, job_id))
+
+    @rule(
+        which=st.integers(0, 9), step=st.sampled_from(["beat", "reserve", "finish", "head", "crash", "drain", "cancel"])
+    )
+    def carry_on(self, which: int, step: str) -> None:
+        """Go on with a run that is alive: one that is drawn from all seldom is."""
+        running = [job for job in self.known_jobs() if job.status is JobStatus.RUNNING]
+        if not running:
+            return
+        job = running[which % len(running)]
+        run = Run(job.job_id, self.tokens[job.job_id])
+        steps: dict[str, Callable[[], None]] = {
+            "beat": lambda: self.beat(run, 10 * which, None),
+            "reserve": lambda: self.reserve(run, 0),
+            "finish": lambda: self.finish(run, moves_head=False),
+            "head": lambda: self.finish(run, moves_head=True),
+            "crash": lambda: self.release(run, FailureKind.CRASH, None),
+            "drain": lambda: self.release(run, FailureKind.INTERRUPTED, None),
+            "cancel": lambda: self.cancel(run.job_id, job.owner),
+        }
+        steps[step]()
 
     def committed(self, run: Run, publication: Publication) -> None:
         """Commit on both sides."""
