@@ -15,6 +15,7 @@ from musproj.application.execution_outputs import check_outputs, check_result
 from musproj.application.execution_provenance import provenance_of
 from musproj.application.execution_publish import Product, Publisher, RunEnd, RunLedger
 from musproj.domain.job import Job
+from musproj.errors import OutputInvalidError
 from musproj.ports.clock import Clock
 from musproj.ports.processor import AudioProbe, Processor
 from musproj.ports.storage import LocalFiles, Storage
@@ -72,7 +73,11 @@ class Execution:
         folder = workdir / "work"
         folder.mkdir()
         ctx = RunContext(folder, pulse)
+        before = [_state(given) for given in inputs]
         outcome = processor.run({given.wanted.port: given.file for given in inputs}, checked, ctx)
+        if before != [_state(given) for given in inputs]:
+            # In a local store the input is the stored object itself: better a failed job than a quiet loss.
+            raise OutputInvalidError(f"{spec.name} changed its input.", hint="Inputs are read-only; write a copy.")
         ctx.progress(1.0)
         return Product(
             spec=spec,
@@ -80,3 +85,8 @@ class Execution:
             result=check_result(outcome, ctx.warnings),
             provenance=provenance_of(job, spec, params.canonical(checked), inputs),
         )
+
+
+def _state(given: FetchedInput) -> tuple[int, int, int]:
+    facts = given.file.path.stat()
+    return facts.st_ino, facts.st_size, facts.st_mtime_ns

@@ -7,6 +7,7 @@ from enum import IntEnum
 from pathlib import Path
 from typing import Protocol
 
+from musproj.domain.text import printable
 from musproj.ports.processor import Context
 
 UNPUBLISHED = 99
@@ -70,7 +71,7 @@ class RunContext(Context):
         self._pulse.check()
         if math.isfinite(fraction):
             self._percent = max(self._percent, int(UNPUBLISHED * min(max(fraction, 0.0), 1.0)))
-        self._pulse.report(self._percent, stage)
+        self._pulse.report(self._percent, None if stage is None else printable(stage))
 
     def check(self) -> None:
         """Look whether the run may go on."""
@@ -78,7 +79,7 @@ class RunContext(Context):
 
     def warn(self, code: str, message: str, **facts: object) -> None:
         """Keep the warning for the result."""
-        self._warnings.append({"code": code, "message": message, **facts})
+        self._warnings.append({"code": printable(code), "message": printable(message), **facts})
 
 
 class CallbackPulse(Pulse):

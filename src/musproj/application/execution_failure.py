@@ -6,6 +6,7 @@ from datetime import timedelta
 
 from musproj.domain.job import FailureKind, Job
 from musproj.domain.ledger import MESSAGE_LIMIT, Failure
+from musproj.domain.text import printable
 from musproj.errors import (
     ChecksumMismatchError,
     CodecCrashedError,
@@ -67,7 +68,7 @@ def classify(exc: BaseException, job: Job | None = None) -> Failure:
 
 def plain_text(text: str) -> str:
     """Return `text` in one line, short, and without what may be a credential."""
-    text = _USER_INFO.sub("://…@", _QUERY.sub("?…", " ".join(text.split())))
+    text = _USER_INFO.sub("://…@", _QUERY.sub("?…", printable(" ".join(text.split()))))
     return text if len(text) <= MESSAGE_LIMIT else text[: MESSAGE_LIMIT - 1] + "…"
 
 

@@ -61,7 +61,9 @@ def check_result(outcome: Outcome, warnings: list[dict[str, object]]) -> dict[st
     result: dict[str, object] = {**outcome.data, **({"warnings": warnings} if warnings else {})}
     _refuse_null(result, "result")
     try:
-        copy: dict[str, object] = json.loads(json.dumps(result, allow_nan=False))
+        text = json.dumps(result, allow_nan=False, ensure_ascii=False)
+        text.encode()  # a lone surrogate has no bytes: no answer could carry it
+        copy: dict[str, object] = json.loads(text)
     except (TypeError, ValueError) as exc:
         raise OutputInvalidError(f"The result is no JSON: {exc}") from exc
     return copy or None

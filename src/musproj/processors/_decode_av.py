@@ -42,7 +42,7 @@ class AvDecoder:
                 str(path), format=_DEMUXERS[container], options={"protocol_whitelist": "file"}, metadata_errors="ignore"
             )
         except (self._library.error.FFmpegError, ValueError) as exc:
-            raise AudioCorruptError(f"The {container} file cannot be decoded: {exc}") from exc
+            raise AudioCorruptError(f"The {container} file cannot be decoded{_why(exc)}.") from exc
         try:
             self._stream = self._open_stream(trimmed=index is None)
             self.header = self._header(container, index.claimed_frames if index else None)
@@ -130,7 +130,13 @@ class AvDecoder:
                 samples = frame.to_ndarray()
                 yield self._cut(samples.T if frame.format.is_planar else samples.reshape(-1, shape[1]))
         except self._library.error.FFmpegError as exc:
-            raise AudioCorruptError(f"Decoding stopped in the middle of the file: {exc}") from exc
+            raise AudioCorruptError(f"Decoding stopped in the middle of the file{_why(exc)}.") from exc
+
+
+def _why(exc: Exception) -> str:
+    """Return FFmpeg's reason without the path that its whole text tells."""
+    reason = getattr(exc, "strerror", None)
+    return f": {reason}" if reason else ""
 
 
 def _av(container: str) -> Any:

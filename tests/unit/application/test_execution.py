@@ -195,6 +195,22 @@ def opaque(inputs, params, ctx):
     return Outcome(data={"path": ctx.workdir})
 
 
+def surrogate(inputs, params, ctx):
+    return Outcome(data={"name": "x\ud800"})
+
+
+def strange(inputs, params, ctx):
+    ctx.progress(0.5, "st\ud800age")
+    ctx.warn("odd", "a\x1b[31mb\ud800")
+    return Outcome(data={"done": True})
+
+
+def careless(inputs, params, ctx):
+    with inputs["input"].path.open("r+b") as file:
+        file.write(b"XXXX")
+    return Outcome(data={"done": True})
+
+
 def noisy(inputs, params, ctx):
     for fraction in (0.5, 0.2, float("nan"), 7.0):
         ctx.progress(fraction, "passing")
@@ -221,6 +237,9 @@ CASES = (
     make("optional", nothing, outputs=(Port("made", "made", required=False),)),
     make("null", null),
     make("opaque", opaque),
+    make("surrogate", surrogate),
+    make("strange", strange),
+    make("careless", careless),
     make("noisy", noisy),
 )
 
@@ -405,6 +424,8 @@ def test_a_cancel_is_seen_while_an_input_is_fetched(scene):
 @pytest.mark.parametrize(
     ("job_type", "text"),
     [
+        ("surrogate", "no JSON"),
+        ("careless", "changed its input"),
         ("undeclared", "surprise"),
         ("nothing", "did not make: made"),
         ("optional", "made no file"),
@@ -608,3 +629,10 @@ def test_an_asset_deleted_meanwhile_gets_no_version(scene):
 
     with pytest.raises(AssetNotReadyError):
         scene.run(granted)
+
+
+def test_text_of_a_processor_is_made_printable(scene):
+    scene.run(granted := scene.grant("strange"))
+
+    job = scene.job(granted)
+    assert job.result["warnings"] == [{"code": "odd", "message": "a\ufffd[31mb\ufffd"}]

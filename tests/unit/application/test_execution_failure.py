@@ -87,3 +87,8 @@ def test_a_long_text_is_cut():
 def test_a_wish_to_come_back_later_is_kept():
     assert classify(errors.BackendUnavailableError(retry_after=12)).retry_after == timedelta(seconds=12)
     assert classify(errors.BackendUnavailableError()).retry_after is None
+
+
+def test_a_text_that_has_no_bytes_is_replaced():
+    failure = classify(RuntimeError("bad \ud800\x1b[31m"))
+    assert failure.message == "RuntimeError: bad \ufffd\ufffd[31m"

@@ -45,7 +45,7 @@ class ObjectWriter:
         with os_errors("take a new object"):
             self._refuse_taken()
             self._refuse_full(expected)
-            self._fd = os.open(stem, _WRITE_FLAGS, 0o666, dir_fd=tree.temporary_fd)
+            self._fd = os.open(stem, _WRITE_FLAGS, 0o444, dir_fd=tree.temporary_fd)
 
     @property
     def sha256(self) -> str:
