@@ -1,9 +1,10 @@
 """Embed musproj in a web service of your own: your routes, your users, its engine.
 
-    uvicorn examples.embed_service:app
+    export MUSPROJ_PUBLIC_URL=http://127.0.0.1:8000/audio
+    uvicorn --factory examples.embed_service:make_app
 
 The service decides who the caller is and hands that on as the owner; an id of another owner is an unknown id.
-musproj's own API hangs below `/audio`, so that signed URLs of the embedded store are served too.
+musproj's own API hangs below `/audio`, and `MUSPROJ_PUBLIC_URL` says so: signed URLs of the embedded store lead there.
 """
 
 import contextlib
@@ -17,6 +18,7 @@ from starlette.routing import Mount, Route
 
 from musproj import AssetId, InputRef, JobSpec, MusProj, MusProjError, Owner, Settings, ThenRequest, UploadSpec
 from musproj.http.app import create_app
+from musproj.http.problems import status_of
 
 
 def owner_of(request: Request) -> Owner:
@@ -48,7 +50,7 @@ async def analyze_recording(request: Request) -> JSONResponse:
 
 async def explain(_request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, MusProjError)
-    return JSONResponse({"error": error.code, "why": error.message}, status_code=400)
+    return JSONResponse({"error": error.code, "why": error.message}, status_code=status_of(error.code))
 
 
 def make_app(settings: Settings | None = None) -> Starlette:

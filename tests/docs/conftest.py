@@ -43,8 +43,8 @@ def take(folder):
 
 
 @contextlib.contextmanager
-def running(command):
-    process = subprocess.Popen(command)
+def _running(command, **options):
+    process = subprocess.Popen(command, **options)
     try:
         yield process
     finally:
@@ -53,20 +53,36 @@ def running(command):
 
 
 @pytest.fixture
+def running():
+    """Run a command for the time of a block."""
+    return _running
+
+
+@pytest.fixture
+def wait_for():
+    """Wait until a URL answers."""
+    return _wait_for
+
+
+@pytest.fixture
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture
 def worker(folder):
     """`musproj work` on the folder's data."""
-    with running(musproj("work", "--concurrency", "1")):
+    with _running(musproj("work", "--concurrency", "1")):
         yield
 
 
 @pytest.fixture
-def server(folder):
+def server(folder, free_port):
     """`musproj serve` on a free port; its URL."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    url = f"http://127.0.0.1:{port}"
-    with running(musproj("serve", "--port", str(port))):
+    url = f"http://127.0.0.1:{free_port}"
+    with _running(musproj("serve", "--port", str(free_port))):
         _wait_for(f"{url}/readyz")
         yield url
 

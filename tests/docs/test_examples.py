@@ -1,6 +1,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import httpx
 import pytest
@@ -43,9 +44,23 @@ def test_the_service(folder, take):
     assert asyncio.run(run()) == 202
 
 
-def test_the_processor_in_one_file(folder, take):
-    command = [sys.executable, "-m", "musproj", "run", "examples.tremolo:tremolo", str(take), "-o", "wobbly.wav"]
-    done = subprocess.run([*command, "-p", "rateHz=6", "--json"], capture_output=True, text=True, check=True)
+def test_the_service_as_its_first_lines_start_it(root, folder, take, monkeypatch, free_port, wait_for, running):
+    monkeypatch.delenv("PYTHONPATH")
+    monkeypatch.setenv("MUSPROJ_PUBLIC_URL", f"http://127.0.0.1:{free_port}/audio")
+    monkeypatch.setenv("MUSPROJ_DATA", str(folder / "data"))
+    script = str(Path(sys.executable).with_name("uvicorn"))
+    command = [script, "--factory", "examples.embed_service:make_app", "--port", str(free_port), "--log-level", "error"]
+    with running(command, cwd=root):
+        wait_for(f"http://127.0.0.1:{free_port}/audio/healthz")
+        started = httpx.post(f"http://127.0.0.1:{free_port}/recordings").json()
+        assert httpx.put(started["put"], content=take.read_bytes(), headers=started["headers"]).status_code == 200
+
+
+def test_the_processor_in_one_file(root, folder, take, monkeypatch):
+    monkeypatch.delenv("PYTHONPATH")
+    script = str(Path(sys.executable).with_name("musproj"))
+    command = [script, "run", "examples.tremolo:tremolo", str(take), "-o", str(folder / "wobbly.wav"), "-p", "rateHz=6"]
+    done = subprocess.run([*command, "--json"], cwd=root, capture_output=True, text=True, check=True)
     assert json.loads(done.stdout)["rateHz"] == 6
     assert (folder / "wobbly.wav").stat().st_size > 1_000
 

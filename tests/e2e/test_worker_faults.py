@@ -337,3 +337,16 @@ def test_f1_with_the_real_lease_a_killed_workers_job_runs_again_within_45_second
         sys.stdout.write(f"\nkilled worker to its job's next start, lease 30 s: {seconds:.1f} s\n")
     assert seconds < 45.0
     account_for(installation, [job])
+
+
+def test_a_burst_waits_for_the_job_of_a_killed_worker_and_clears_what_it_left(installation, mp):
+    job = submit(mp, add_asset(mp), seconds=2.0)
+    with installation.worker(concurrency=1) as worker:
+        worker.wait_for("job_begun")
+        worker.kill()
+    with installation.worker(burst=True) as second:
+        second.wait()
+
+    assert job_now(mp, job).status is JobStatus.SUCCEEDED
+    account_for(installation, [job])
+    assert not list(Path(installation.folder, "tmp", "musproj").glob(f"{job.job_id}-*"))

@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import sys
 from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -73,6 +74,8 @@ class Call:
 
         settings = Settings.load({**self.flags, **flags})
         configure_logging(settings.log)
+        if settings.processors:
+            import_from_here()
         return settings
 
     @contextmanager
@@ -87,6 +90,13 @@ class Call:
 
         with MusProj.open(self.settings()) as mp:
             yield mp
+
+
+def import_from_here() -> None:
+    """Let `package.module:object` name a module of the present folder, as `python -m` does."""
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)
 
 
 def command(function: Callable[Concatenate[Call, P], R]) -> Callable[P, R]:

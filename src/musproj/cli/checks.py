@@ -194,10 +194,10 @@ def _workers(mp: MusProj) -> Iterator[Finding]:
     workers, waiting = mp.metadata.jobs.workers(), mp.queue.depth()
     names = ", ".join(f"{worker.host}:{worker.pid} ({worker.concurrency})" for worker in workers)
     if workers:
-        yield Finding("workers", "ok", f"{names}; {waiting} jobs wait")
+        yield Finding("workers", "ok", f"{names}; jobs waiting: {waiting}")
     else:
         status = "warning" if waiting else "ok"
-        yield Finding("workers", status, f"none; {waiting} jobs wait", "musproj work" if waiting else None)
+        yield Finding("workers", status, f"none; jobs waiting: {waiting}", "musproj work" if waiting else None)
 
 
 def _version_of(module: str) -> str:

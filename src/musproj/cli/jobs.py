@@ -88,7 +88,9 @@ def show(call: Call, jobs: JobArguments) -> int:
                 "job",
                 lambda: wire.job(job, with_attempts=True),
                 ids=[job.job_id],
-                shape=lambda form: tables.job(form, job, waiting.hints(job, mp.catalog.specs)),
+                shape=lambda form: tables.job(
+                    form, job, waiting.hints(job, mp.catalog.specs, mp.metadata.jobs.workers)
+                ),
             )
     return failures.outcome(wanted, found)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from musproj.cli.call import Call, command, examples, new_app
+from musproj.cli.call import Call, command, examples, import_from_here, new_app
 from musproj.cli.output import Document, Fields, Form
 from musproj.cli.submit import Params
 
@@ -50,8 +50,10 @@ def run(
     """
     from musproj.application import params
     from musproj.cli.libraries import require_libraries
+    from musproj.settings import use_one_thread
 
     files = _inputs(source, inputs or ())
+    use_one_thread()  # before numpy is loaded: for arrays of a block its threads cost more than they bring
     settings = call.settings()
     given = _given(kind)
     kind = given[0].spec.name if given else kind
@@ -67,6 +69,8 @@ def run(
             force=force,
             on_progress=lambda percent, stage: report(percent / 100, stage or ""),
         )
+    for warning in _warnings(result):
+        call.out.note(f"warning[{warning['code']}]: {warning['message']}")
     call.out.result(
         "run",
         lambda: _document(result),
@@ -75,11 +79,19 @@ def run(
     )
 
 
+def _warnings(result: "OneOffResult") -> "list[dict[str, object]]":
+    found = result.data.get("warnings")
+    return list(found) if isinstance(found, list) else []
+
+
 def _given(kind: str) -> "tuple[Processor, ...]":
     """Return the processor that a dotted path names: whoever types a command may import what he likes."""
     from musproj.registry import PROCESSORS, load
 
-    return (load(PROCESSORS, kind),) if ":" in kind else ()
+    if ":" not in kind:
+        return ()
+    import_from_here()
+    return (load(PROCESSORS, kind),)
 
 
 @contextmanager

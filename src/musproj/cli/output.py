@@ -3,7 +3,7 @@
 import json
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from musproj.cli import text
@@ -66,6 +66,10 @@ class Form(NamedTuple):
         if moment is None:
             return ""
         return text.local_time(moment) if self.for_people else text.iso_time(moment)
+
+    def short_time(self, moment: datetime) -> str:
+        """Return a time for the column of a list."""
+        return text.short_time(moment, datetime.now(UTC)) if self.for_people else text.iso_time(moment)
 
 
 class Output:

@@ -21,7 +21,7 @@ def assets(form: Form, found: Iterable[Asset]) -> Table:
             str(asset.status),
             _version(asset.head),
             str(asset.version_count),
-            form.time(asset.created_at),
+            form.short_time(asset.created_at),
             asset.name or "",
         )
         for asset in found
@@ -55,7 +55,7 @@ def versions(form: Form, found: Iterable[Version]) -> Table:
             form.duration(file.duration),
             form.audio(file.sample_rate, file.channels),
             form.size(file.size_bytes),
-            form.time(version.created_at),
+            form.short_time(version.created_at),
             f"v{version.from_version}" if version.from_version else "",
         )
         for version in found
@@ -77,7 +77,7 @@ def job_row(form: Form, job: Job) -> tuple[str, ...]:
         state(job),
         f"{form.id_beside(job.asset_id)}@{job.input_version}",
         _version(job.created_version),
-        form.time(job.created_at),
+        form.short_time(job.created_at),
         _remark(job),
     )
 

@@ -9,14 +9,15 @@ Report = Callable[[float, str], None]
 
 
 def print_table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, no_color: bool) -> None:
-    """Print rows under headings on stdout; ids keep their full length, other cells fold."""
+    """Print rows under headings on stdout; ids keep their full length, the last column folds."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=None, pad_edge=False, header_style="bold")
+    last = len(heads) - 1
     for number, head in enumerate(heads):
-        table.add_column(Text(head), no_wrap=number == 0, overflow="fold")
+        table.add_column(Text(head), no_wrap=number < last, overflow="fold" if number in (0, last) else "ellipsis")
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
     Console(no_color=no_color or None, highlight=False, soft_wrap=False).print(table)

@@ -46,6 +46,14 @@ def local_time(moment: datetime) -> str:
     return moment.astimezone().strftime("%Y-%m-%d %H:%M")
 
 
+def short_time(moment: datetime, now: datetime) -> str:
+    """Return a time in the reader's zone as a column has room for: of today the minute, else day or month."""
+    here, today = moment.astimezone(), now.astimezone()
+    if here.date() == today.date():
+        return here.strftime("%H:%M")
+    return here.strftime("%d %b" if here.year == today.year else "%Y-%m")
+
+
 def iso_time(moment: datetime) -> str:
     """Return a time as RFC 3339 in UTC with milliseconds."""
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,6 +1,6 @@
 """Follow a job to its end on the terminal, and the exit code that tells how it ended."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import TYPE_CHECKING
 
 from musproj.cli.exit_codes import ExitCode
@@ -44,12 +44,16 @@ def follow(
     return job
 
 
-def hints(job: Job, specs: Callable[[], Iterable[ProcessorSpec]]) -> list[tuple[str, str]]:
+def hints(
+    job: Job, specs: Callable[[], Iterable[ProcessorSpec]], workers: Callable[[], Collection[object]]
+) -> list[tuple[str, str]]:
     """Return why a job waits and what would help."""
     if job.status is not JobStatus.QUEUED:
         return []
-    if job.wait_reason is None:
+    if job.wait_reason in (None, WaitReason.NO_PROCESSOR) and not workers():
         return [("waits for", "a worker; `musproj work` starts one")]
+    if job.wait_reason is None:
+        return [("waits for", "its turn")]
     found = [("waits for", str(job.wait_reason))]
     if job.wait_reason is WaitReason.NO_PROCESSOR:
         extras = {spec.extra for spec in specs() if spec.name == job.type and spec.extra} | set(job.needs)

@@ -20,7 +20,7 @@ PROCESSOR = "enhance"
 PATIENCE = 60.0
 """Seconds for the job; the sound that is made here takes less than one."""
 WORKER_GRACE = 10.0
-_TEMPORARY = ("musproj serve", "musproj upload take.wav", "musproj submit enhance ast_… --wait")
+_TEMPORARY = ("musproj demo --keep", "musproj assets list", "musproj serve")
 
 
 class Walkthrough:
@@ -126,7 +126,11 @@ class Walkthrough:
             return
         loudness = f"{before:.1f} → {after:.1f} LUFS" if before is not None and after is not None else ""
         self._out.show(Lines(["", *(f"  v{v.number}  {v.kind:<9} {_described(v)}" for v in versions)]))
-        place = f"Kept: {target}" if self._is_kept else "All of it was in a temporary folder; --keep leaves it there."
+        place = (
+            f"Kept: {target}"
+            if self._is_kept
+            else "All of it was in a temporary folder, gone now; with --keep it is left in this one."
+        )
         self._out.show(Lines(["", f"  loudness {loudness}   total {seconds:.1f} s", "", place, "Next:"]))
         self._out.show(Lines([f"  {line}" for line in self._next(asset)]))
 

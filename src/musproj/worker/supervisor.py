@@ -11,7 +11,7 @@ from contextlib import ExitStack, suppress
 
 from musproj.application.execution import classify
 from musproj.composition import MusProj
-from musproj.domain.job import FailureKind
+from musproj.domain.job import FailureKind, JobStatus
 from musproj.domain.ledger import Failure, Granted, Worker
 from musproj.ports.changes import ChangeFeed
 from musproj.worker.attendance import Attendance
@@ -42,6 +42,10 @@ NO_PIDFD_S = 0.05
 """Between two looks for ended processes where the system cannot wake the selector for them."""
 BURST_PATIENCE_S = 60.0
 """A burst waits for a job that comes due within this: the first retries of one that failed."""
+INHERIT_LEASES = 1.5
+"""A burst waits so many leases for jobs that run elsewhere: by then those of a dead worker wait again."""
+INHERIT_LOOK_S = 1.0
+"""Between two looks whether any job runs elsewhere."""
 FAREWELL_S = 5.0
 """How long a worker that stops goes on trying to hand jobs back to a store that is away."""
 
@@ -78,6 +82,7 @@ class Supervisor:
         self._draining_until: float | None = None
         self._signals_seen = 0
         self._last_end_at = 0.0
+        self._others_run, self._others_due = False, 0.0
         self._chores = Chores(mp.rules.lease.total_seconds())
         self._guard: Guard | None = None
 
@@ -85,6 +90,7 @@ class Supervisor:
         """Work until a signal, or, in a burst, until nothing is left; blocks."""
         with ExitStack() as stack:
             self._open(stack)
+            self._last_end_at = time.monotonic()
             self._tell("worker_started", f"Worker {self._identity.worker_id} runs {self._options.slots} jobs at once.")
             while not self._is_finished():
                 self._wait()
@@ -156,7 +162,18 @@ class Supervisor:
     def _is_idle(self) -> bool:
         """Tell whether a burst is over: nothing waits, but for a time that is further away than a retry's."""
         is_waiting = self._run_at is not None and self._run_at < time.monotonic() + BURST_PATIENCE_S
-        return not self._is_hungry and not self._outage.is_on and not is_waiting
+        return not self._is_hungry and not self._outage.is_on and not is_waiting and not self._may_inherit()
+
+    def _may_inherit(self) -> bool:
+        """Tell whether jobs run elsewhere whose worker may be dead: then their lease has to end first."""
+        now = time.monotonic()
+        if now >= self._last_end_at + INHERIT_LEASES * self._mp.rules.lease.total_seconds():
+            return False
+        if now >= self._others_due:
+            self._others_due = now + INHERIT_LOOK_S
+            with self._outage.tolerated():
+                self._others_run = self._mp.metadata.jobs.counts().get(JobStatus.RUNNING, 0) > 0
+        return self._others_run
 
     # ── the loop ──
 
@@ -223,8 +240,9 @@ class Supervisor:
                 self._mp.metadata.jobs.announce(self._identity.live(self._options.slots, now))
             tick = self._mp.metadata.jobs.tick()
             if tick.requeued:
-                self._tell("lease_expired", f"{tick.requeued} jobs of lost workers wait again.", count=tick.requeued)
+                self._tell("lease_expired", f"Jobs of lost workers wait again: {tick.requeued}.", count=tick.requeued)
             self._is_hungry = True
+            self._workdirs.sweep(self._mp.metadata.jobs.find, but={(run.job.job_id, run.token) for run in self._runs})
 
     # ── stopping ──
 
@@ -236,7 +254,7 @@ class Supervisor:
         if self._signals_seen == 0:
             seconds = self._options.drain_s
             self._draining_until = now + seconds
-            self._tell("worker_draining", f"{len(self._runs)} running jobs have {seconds:.0f} s.", seconds=seconds)
+            self._tell("worker_draining", _farewell(len(self._runs), seconds), seconds=seconds)
             with self._outage.tolerated():
                 self._mp.metadata.jobs.withdraw(self._identity.worker_id)
             for run in [run for run in self._runs if not run.is_started]:
@@ -384,3 +402,9 @@ class Supervisor:
         if self._guard is not None:
             self._guard.remove(process.pid)
         return process.reap()
+
+
+def _farewell(running: int, seconds: float) -> str:
+    if not running:
+        return "Nothing runs; the worker stops."
+    return f"Jobs running: {running}; they have {seconds:.0f} s. A second signal hands them back at once."

@@ -6,7 +6,7 @@ import shutil
 import stat
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -52,16 +52,16 @@ class Workdirs:
         """Remove the folder of a run; of none, nothing happens."""
         _remove(self.path(job_id, token))
 
-    def sweep(self, find: Callable[[JobId], Job | None]) -> int:
+    def sweep(self, find: Callable[[JobId], Job | None], *, but: Collection[tuple[JobId, str]] = ()) -> int:
         """Remove what dead workers left; return how many folders that were.
 
-        `find` tells what is known of a job. A folder goes when its run no longer holds its job, or when its job is
+        `find` tells what is known of a job; the runs of `but`, by job and token, are left alone. A folder goes when its run no longer holds its job, or when its job is
         unknown and the folder was left a day or a boot ago.
         """
         removed = 0
         for path in self._runs():
             job_id, _, token = path.name.rpartition("-")
-            if not is_id(job_id):
+            if not is_id(job_id) or (JobId(job_id), token) in but:
                 continue
             job = find(JobId(job_id))
             is_over = _is_old(path) if job is None else job.status is not JobStatus.RUNNING or job.token != token

@@ -12,7 +12,7 @@ from typing import Self, TypeVar
 from musproj.adapters.local import schema
 from musproj.adapters.local.connections import Connections, Seat
 from musproj.adapters.local.faults import damaged, is_locked, locked, translated, unopenable, unstorable
-from musproj.adapters.local.host import boot_id, network_file_system
+from musproj.adapters.local.host import boot_id, make_private, network_file_system
 from musproj.adapters.local.writer import Work, Writer
 from musproj.domain.times import to_millis
 from musproj.errors import BackendUnavailableError, ConfigurationError
@@ -64,7 +64,7 @@ class LocalDatabase:
         try:
             path = path.resolve()
             _check_place(path)
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_private(path.parent)
         except OSError as exc:
             raise unopenable(exc, path) from exc
         database = cls(path)

@@ -54,6 +54,13 @@ def network_file_system(path: Path, mountinfo: str | None = None) -> str | None:
 
 
 @functools.cache
+def make_private(folder: Path) -> None:
+    """Make a folder and what is missing above it, for nobody else on this host to look into."""
+    for part in reversed([folder, *folder.parents]):
+        if not part.is_dir():
+            part.mkdir(mode=0o700, exist_ok=True)
+
+
 def boot_id() -> str:
     """Return what all processes under one running kernel share, in containers too; else the host's name."""
     return _read(_BOOT_ID).strip() or socket.gethostname()

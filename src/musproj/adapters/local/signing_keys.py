@@ -15,6 +15,7 @@ from typing import Self
 
 import attrs
 
+from musproj.adapters.local.host import make_private
 from musproj.adapters.local.storage_errors import os_errors
 from musproj.errors import ConfigurationError
 
@@ -101,7 +102,7 @@ def rotate_signing_key(data_dir: Path) -> SigningKeys:
 
 @contextmanager
 def _locked(data_dir: Path) -> Generator[int, None, None]:
-    data_dir.mkdir(parents=True, exist_ok=True)
+    make_private(data_dir)
     folder = os.open(data_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         fcntl.flock(folder, fcntl.LOCK_EX)

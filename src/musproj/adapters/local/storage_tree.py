@@ -6,6 +6,7 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from musproj.adapters.local.host import make_private
 from musproj.adapters.local.storage_errors import MISSING
 from musproj.domain.keys import ObjectKey, object_key
 from musproj.errors import InvalidError, Violation
@@ -62,7 +63,7 @@ class StoreTree:
     __slots__ = ("root", "root_fd", "temporary_fd")
 
     def __init__(self, root: Path) -> None:
-        root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(root.absolute())
         self.root = root.resolve()
         self.root_fd = os.open(self.root, _FOLDER_FLAGS)
         try:
