@@ -47,6 +47,8 @@ class OneOffResult:
     files: Sequence[WrittenFile]
     data: Mapping[str, object]
     """What would be the `result` of a job."""
+    warnings: Sequence[Mapping[str, object]]
+    """Each with `code` and `message`; they are in `data` too."""
 
 
 @attrs.frozen(kw_only=True)
@@ -103,6 +105,7 @@ class OneOff:
             params=params.canonical(checked),
             files=written,
             data=data,
+            warnings=ctx.warnings,
         )
 
 

@@ -69,7 +69,7 @@ def run(
             force=force,
             on_progress=lambda percent, stage: report(percent / 100, stage or ""),
         )
-    for warning in _warnings(result):
+    for warning in result.warnings:
         call.out.note(f"warning[{warning['code']}]: {warning['message']}")
     call.out.result(
         "run",
@@ -77,11 +77,6 @@ def run(
         ids=[str(file.path) for file in result.files],
         shape=lambda form: _fields(form, result),
     )
-
-
-def _warnings(result: "OneOffResult") -> "list[dict[str, object]]":
-    found = result.data.get("warnings")
-    return list(found) if isinstance(found, list) else []
 
 
 def _given(kind: str) -> "tuple[Processor, ...]":
