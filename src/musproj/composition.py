@@ -20,6 +20,7 @@ from musproj.application.verify import Verifier
 from musproj.domain.ledger import Rules
 from musproj.ports.clock import Clock
 from musproj.ports.plugin import (
+    Credentials,
     MetadataPlugin,
     OpenedMetadata,
     OpenedStorage,
@@ -35,6 +36,8 @@ from musproj.settings import Settings
 log = logging.getLogger(__name__)
 
 PROBE = "musproj.processors.probe:open_probe"
+ECONOMY_TICK = timedelta(seconds=60)
+"""The longest time between two looks at the timers where commands are paid for."""
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -70,6 +73,7 @@ class MusProj:
         clock: Clock | None = None,
         rules: Rules | None = None,
         flags: Mapping[str, object] | None = None,
+        is_interactive: bool = False,
     ) -> Self:
         """Open the stores that `settings` (default: environment and `musproj.toml`) name.
 
@@ -79,15 +83,15 @@ class MusProj:
             clock: The source of wall time.
             rules: The laws' numbers, where they are not to come from the settings.
             flags: Settings that override every other source, where `settings` is not given.
+            is_interactive: Whether somebody waits for each answer, so that a slow store is given up soon.
 
         Raises:
             ConfigurationError: a setting, a URL or an extra is wrong or missing.
             BackendUnavailableError: a store cannot be opened.
         """
         settings = settings or Settings.load(flags)
-        clock = clock or SystemClock()
         with ExitStack() as stack:
-            context = _plugin_context(settings, clock, rules)
+            context = _plugin_context(settings, clock, rules, is_interactive=is_interactive)
             opened = _open_storage(settings.storage_url, context)
             stack.callback(opened.storage.close)
             metadata = _open_metadata(settings.metadata_url, context)
@@ -99,7 +103,7 @@ class MusProj:
             catalog = open_catalog(settings, processors)
             return cls(
                 settings=settings,
-                clock=clock,
+                clock=context.clock,
                 catalog=catalog,
                 opened_storage=opened,
                 metadata=metadata,
@@ -107,7 +111,7 @@ class MusProj:
                 probe=probe,
                 rules=context.rules,
                 stack=stack.pop_all(),
-                **_use_cases(settings, clock, catalog, opened, metadata, probe),
+                **_use_cases(settings, context.clock, catalog, opened, metadata, probe),
             )
         raise AssertionError  # pragma: no cover - ExitStack swallows nothing
 
@@ -166,15 +170,40 @@ def open_catalog(settings: Settings, processors: Sequence[Processor] = ()) -> Pr
     return ProcessorCatalog(extra=(*processors, *named))
 
 
-def _plugin_context(settings: Settings, clock: Clock, rules: Rules | None) -> PluginContext:
+def _plugin_context(
+    settings: Settings, clock: Clock | None, rules: Rules | None, *, is_interactive: bool
+) -> PluginContext:
     return PluginContext(
-        clock=clock,
-        rules=rules or Rules(lease=settings.lease, owner_concurrency=settings.owner_concurrency),
+        clock=clock or SystemClock(),
+        rules=rules or _rules(settings),
         queue_name=settings.queue_name,
         data=settings.data,
         base_url=settings.base_url,
         max_upload_bytes=settings.max_upload_bytes,
         signing_key=settings.signing_key or None,
+        credentials=_credentials(settings),
+        redis_prefix=settings.redis_prefix,
+        redis_wait_ms=settings.redis_wait_ms,
+        is_interactive=is_interactive,
+        has_server_time=clock is None,
+    )
+
+
+def _rules(settings: Settings) -> Rules:
+    return Rules(
+        lease=settings.lease,
+        owner_concurrency=settings.owner_concurrency,
+        longest_tick=ECONOMY_TICK if settings.economy else None,
+    )
+
+
+def _credentials(settings: Settings) -> Credentials | None:
+    if not settings.s3_access_key_id:
+        return None
+    return Credentials(
+        access_key_id=settings.s3_access_key_id,
+        secret_access_key=settings.s3_secret_access_key,
+        session_token=settings.s3_session_token or None,
     )
 
 
@@ -219,6 +248,7 @@ def _use_cases(
         max_duration_s=settings.max_duration_s,
         url_life=timedelta(seconds=settings.upload_expires_s),
         auto_confirm=settings.auto_confirm,
+        multipart_bytes=settings.multipart_bytes,
     )
     return {
         "uploads": Uploads(
@@ -231,6 +261,7 @@ def _use_cases(
             policy=policy,
             queue_name=settings.queue_name,
             job_lifetime=lifetime,
+            multipart=opened.multipart,
         ),
         "assets": Assets(
             assets=metadata.assets,
@@ -247,5 +278,11 @@ def _use_cases(
             queue_name=settings.queue_name,
             lifetime=lifetime,
         ),
-        "collector": Collector(assets=metadata.assets, jobs=metadata.jobs, storage=opened.storage, clock=clock),
+        "collector": Collector(
+            assets=metadata.assets,
+            jobs=metadata.jobs,
+            storage=opened.storage,
+            clock=clock,
+            multipart=opened.multipart,
+        ),
     }

@@ -27,14 +27,19 @@ BUILT_IN: Mapping[str, Mapping[str, str]] = {
     STORAGE: {
         "file": "musproj.adapters.local.plugin:open_storage",
         "memory": "musproj.adapters.memory.plugin:open_storage",
+        "s3": "musproj.adapters.s3.plugin:open_storage",
+        "r2": "musproj.adapters.s3.plugin:open_storage",
     },
     METADATA: {
         "sqlite": "musproj.adapters.local.plugin:open_metadata",
         "memory": "musproj.adapters.memory.plugin:open_metadata",
+        "redis": "musproj.adapters.redis.plugin:open_metadata",
+        "rediss": "musproj.adapters.redis.plugin:open_metadata",
     },
     QUEUE: {
         "sqlite": "musproj.adapters.local.plugin:open_queue",
         "memory": "musproj.adapters.memory.plugin:open_queue",
+        "rq": "musproj.adapters.rq.plugin:open_queue",
     },
     PROCESSORS: {
         "analyze": "musproj.processors.analyze:analyze",

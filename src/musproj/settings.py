@@ -8,7 +8,7 @@ import difflib
 import os
 import re
 import tomllib
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Self, cast
@@ -21,7 +21,12 @@ from musproj.errors import ConfigurationError
 PREFIX = "MUSPROJ_"
 FILE_NAME = "musproj.toml"
 USER_FILE = Path("~/.config/musproj/config.toml")
-ALIASES: Mapping[str, tuple[str, ...]] = {"port": ("PORT",)}
+ALIASES: Mapping[str, tuple[str, ...]] = {
+    "port": ("PORT",),
+    "s3_access_key_id": ("AWS_ACCESS_KEY_ID",),
+    "s3_secret_access_key": ("AWS_SECRET_ACCESS_KEY",),
+    "s3_session_token": ("AWS_SESSION_TOKEN",),
+}
 """Names found on hosting platforms, read where ours is absent."""
 
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
@@ -49,9 +54,25 @@ class Settings:
     """The settings of one installation."""
 
     data: Path = _setting(Path("musproj-data"), "Folder of the embedded deployment.")
-    storage: str = _setting("", "`file:<dir>` or `memory:`; default: `objects` in the data folder.")
-    metadata: str = _setting("", "`sqlite:<file>` or `memory:`; default: `musproj.db` in the data folder.")
-    queue: str = _setting("", "`sqlite:<file>` or `memory:`; default: the same as the metadata.")
+    storage: str = _setting(
+        "",
+        "`file:<dir>`, `s3://<bucket>?endpoint=<url>&region=auto`, `r2://<account>/<bucket>` or `memory:`; "
+        "default: `objects` in the data folder.",
+    )
+    metadata: str = _setting(
+        "", "`sqlite:<file>`, `redis://…`, `rediss://…` or `memory:`; default: `musproj.db` in the data folder."
+    )
+    queue: str = _setting(
+        "", "`sqlite:<file>`, `rq+redis://…`, `rq+rediss://…` or `memory:`; default: where the metadata is."
+    )
+    redis_url: str = _setting("", "Metadata and queue on this Redis, `redis://…` or `rediss://…`, in short.")
+    redis_prefix: str = _setting("", "What every Redis key of ours begins with; RQ's keys keep their own names.")
+    redis_wait_ms: int = _setting(
+        0, "How long an acknowledged write waits for one replica, in ms; 0: not at all.", validator=ge(0)
+    )
+    s3_access_key_id: str = _setting("", "Access key of the bucket.")
+    s3_secret_access_key: str = _setting("", "Secret key of the bucket.", secret=True)
+    s3_session_token: str = _setting("", "Session token of temporary credentials of the bucket.", secret=True)
     queue_name: str = _setting("audio-jobs", "Name of the queue.")
     host: str = _setting("127.0.0.1", "Address the API binds; another than loopback needs an API key.")
     port: int = _setting(8700, "Port the API binds.", validator=[ge(0), le(65535)])
@@ -67,6 +88,11 @@ class Settings:
     )
     max_upload_bytes: int = _setting(4_995 * 1024**2, "Largest upload, in bytes.", validator=gt(0))
     max_duration_s: float = _setting(21_600.0, "Longest audio, in seconds.", validator=gt(0))
+    multipart_bytes: int = _setting(
+        64 * 1024**2,
+        "Uploads over this size, in bytes, may come in parts, where the store takes parts.",
+        validator=gt(0),
+    )
     upload_expires_s: int = _setting(3_600, "Life of an upload URL, 60 s to 7 days.", validator=[ge(60), le(604_800)])
     download_expires_s: int = _setting(21_600, "Life of a download URL, 1 s to 24 h.", validator=[ge(1), le(86_400)])
     auto_confirm: bool = _setting(default=True, text="Whether the sweep confirms what arrived without a confirm.")
@@ -84,6 +110,11 @@ class Settings:
     )
     drain_s: float = _setting(300.0, "How long running jobs may go on after the first SIGTERM.", validator=ge(0))
     lease_s: float = _setting(30.0, "Lease of a running job; a lost worker's job runs again after it.", validator=gt(0))
+    economy: bool = _setting(
+        default=False,
+        text="Whether workers look at the timers once a minute only, where a store's commands are paid for; "
+        "a lost worker's job then waits up to 90 s.",
+    )
     processors: tuple[str, ...] = _setting((), "Processors beside the installed ones, as `package.module:object`.")
     isolation: str = _setting("process", "`process`, or `inline` for debugging.", validator=in_(("process", "inline")))
     log: str = _setting("warning", "Level of the log on stderr.", validator=in_(("debug", "info", "warning", "error")))
@@ -110,12 +141,13 @@ class Settings:
     @property
     def metadata_url(self) -> str:
         """The metadata store, default filled in."""
-        return self.metadata or f"sqlite:{self.data / 'musproj.db'}"
+        return self.metadata or self.redis_url or f"sqlite:{self.data / 'musproj.db'}"
 
     @property
     def queue_url(self) -> str:
         """The queue, default filled in."""
-        return self.queue or self.metadata_url
+        url = self.metadata_url
+        return self.queue or (f"rq+{url}" if url.startswith(("redis:", "rediss:")) else url)
 
     @property
     def base_url(self) -> str:
@@ -136,24 +168,45 @@ class Settings:
         return timedelta(seconds=self.lease_s)
 
 
-def collect(flags: Mapping[str, object], environ: Mapping[str, str]) -> dict[str, tuple[object, str]]:
+def _raise(error: ConfigurationError) -> None:
+    raise error
+
+
+def collect(
+    flags: Mapping[str, object],
+    environ: Mapping[str, str],
+    refuse: Callable[[ConfigurationError], None] = _raise,
+) -> dict[str, tuple[object, str]]:
     """Return each setting that some source gives, with the name of that source.
 
     Raises:
-        ConfigurationError: an unknown name or an unreadable value.
+        ConfigurationError: an unknown name or an unreadable value, unless `refuse` takes it and goes on.
     """
     fields = {field.name: field for field in attrs.fields(Settings)}
     found: dict[str, tuple[object, str]] = {}
-    for path in (USER_FILE.expanduser(), Path(FILE_NAME)):
-        for name, value in _from_file(path).items():
-            _known(name, fields, str(path))
-            found[name] = (_typed(fields[name], value), str(path))
-    for name, (text, source) in _from_environ(environ, fields).items():
-        found[name] = (_typed(fields[name], text), source)
-    for name, value in flags.items():
-        if value is not None:
-            found[name] = (_typed(fields[name], value), f"--{name.replace('_', '-')}")
+    for name, value, source in _given(flags, environ, fields, refuse):
+        try:
+            found[name] = (_typed(fields[name], value), source)
+        except ConfigurationError as exc:
+            refuse(exc)
     return found
+
+
+def examine(
+    flags: Mapping[str, object] | None = None, environ: Mapping[str, str] | None = None
+) -> tuple[Settings, Sequence[ConfigurationError]]:
+    """Return the settings without those that are wrong, and what is wrong with each of these."""
+    wrong: list[ConfigurationError] = []
+    values: dict[str, Any] = {}
+    for name, (value, _) in collect(flags or {}, os.environ if environ is None else environ, wrong.append).items():
+        one: dict[str, Any] = {name: value}
+        try:
+            Settings(**one)
+        except (ValueError, TypeError) as exc:
+            wrong.append(ConfigurationError(f"A setting is wrong: {exc.args[0]}", setting=name))
+        else:
+            values[name] = value
+    return Settings(**values), wrong
 
 
 @attrs.frozen(kw_only=True)
@@ -225,6 +278,26 @@ def confine(temporary: Path, environ: MutableMapping[str, str] | None = None) ->
     environ["TMPDIR"] = str(temporary)
 
 
+def _given(
+    flags: Mapping[str, object],
+    environ: Mapping[str, str],
+    fields: Mapping[str, object],
+    refuse: Callable[[ConfigurationError], None],
+) -> Iterator[tuple[str, Any, str]]:
+    """Yield name, value and source, the weakest source first."""
+    for path in (USER_FILE.expanduser(), Path(FILE_NAME)):
+        try:
+            given = _from_file(path)
+        except ConfigurationError as exc:
+            refuse(exc)
+            continue
+        yield from ((name, value, str(path)) for name, value in given.items() if _is_known(name, fields, path, refuse))
+    for name, aliases in ALIASES.items():
+        yield from ((name, environ[alias], alias) for alias in aliases if environ.get(alias))
+    yield from _from_environ(environ, fields, refuse)
+    yield from ((name, value, f"--{name.replace('_', '-')}") for name, value in flags.items() if value is not None)
+
+
 def _from_file(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text("utf-8"))
@@ -234,23 +307,21 @@ def _from_file(path: Path) -> dict[str, Any]:
         raise ConfigurationError(f"{path} cannot be read: {exc}") from exc
 
 
-def _from_environ(environ: Mapping[str, str], fields: Mapping[str, object]) -> dict[str, tuple[str, str]]:
-    found: dict[str, tuple[str, str]] = {}
-    for name, aliases in ALIASES.items():
-        for alias in aliases:
-            if environ.get(alias):
-                found[name] = (environ[alias], alias)
-    for variable, text in environ.items():
+def _from_environ(
+    environ: Mapping[str, str], fields: Mapping[str, object], refuse: Callable[[ConfigurationError], None]
+) -> Iterator[tuple[str, str, str]]:
+    # Where a value and a file are given, the file counts, whichever comes first in the environment.
+    for variable, text in sorted(environ.items(), key=lambda item: item[0].endswith("_FILE")):
         if not variable.startswith(PREFIX):
             continue
         name = variable.removeprefix(PREFIX).lower()
         if name.endswith("_file") and name.removesuffix("_file") in fields:
-            found[name.removesuffix("_file")] = (_secret_file(variable, text), variable)
-            continue
-        _known(name, fields, "the environment")
-        if text:
-            found[name] = (text, variable)
-    return found
+            try:
+                yield name.removesuffix("_file"), _secret_file(variable, text), variable
+            except ConfigurationError as exc:
+                refuse(exc)
+        elif _is_known(name, fields, "the environment", refuse) and text:
+            yield name, text, variable
 
 
 def _secret_file(variable: str, path: str) -> str:
@@ -260,12 +331,15 @@ def _secret_file(variable: str, path: str) -> str:
         raise ConfigurationError(f"{variable} names {path!r}, which cannot be read: {exc.strerror}") from exc
 
 
-def _known(name: str, fields: Mapping[str, object], where: str) -> None:
+def _is_known(
+    name: str, fields: Mapping[str, object], where: object, refuse: Callable[[ConfigurationError], None]
+) -> bool:
     if name in fields:
-        return
+        return True
     near = difflib.get_close_matches(name, fields, n=1)
     hint = f"Did you mean {env_name(near[0])}?" if near else None
-    raise ConfigurationError(f"Unknown setting {env_name(name)} in {where}.", hint=hint, setting=name)
+    refuse(ConfigurationError(f"Unknown setting {env_name(name)} in {where}.", hint=hint, setting=name))
+    return False
 
 
 def _typed(field: "attrs.Attribute[Any]", value: Any) -> object:

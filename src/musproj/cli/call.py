@@ -88,7 +88,7 @@ class Call:
         """
         from musproj import MusProj
 
-        with MusProj.open(self.settings()) as mp:
+        with MusProj.open(self.settings(), is_interactive=True) as mp:
             yield mp
 
 
@@ -123,6 +123,7 @@ def new_app(help_text: str = "", *, add_completion: bool = False) -> typer.Typer
     """Return a group of commands that starts quickly: without rich in help and tracebacks."""
     return typer.Typer(
         help=help_text,
+        context_settings={"help_option_names": ["-h", "--help"]},
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
         pretty_exceptions_show_locals=False,

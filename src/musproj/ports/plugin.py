@@ -5,7 +5,7 @@ its name is the scheme of the URL that chooses it. Built-in adapters have the sa
 """
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Protocol
 
@@ -14,10 +14,20 @@ import attrs
 from musproj.domain.ledger import Rules
 from musproj.ports.assets import AssetStore
 from musproj.ports.clock import Clock
+from musproj.ports.findings import Finding
 from musproj.ports.gate import StoreGate
 from musproj.ports.jobs import JobStore
 from musproj.ports.queue import JobQueue
-from musproj.ports.storage import LocalFiles, SignedUrls, Storage
+from musproj.ports.storage import LocalFiles, MultipartUploads, SignedUrls, Storage
+
+
+@attrs.frozen(kw_only=True)
+class Credentials:
+    """Who we are to a bucket."""
+
+    access_key_id: str
+    secret_access_key: str = attrs.field(repr=False)
+    session_token: str | None = attrs.field(default=None, repr=False)
 
 
 @attrs.frozen(kw_only=True)
@@ -33,6 +43,15 @@ class PluginContext:
     """Where clients reach the API, without a trailing slash."""
     max_upload_bytes: int
     signing_key: str | None = attrs.field(default=None, repr=False)
+    credentials: Credentials | None = None
+    """Of the bucket."""
+    redis_prefix: str = ""
+    redis_wait_ms: int = 0
+    """How long an acknowledged write waits for a replica; 0: not at all."""
+    is_interactive: bool = False
+    """Somebody waits for the answer: a store that is slow is given up soon."""
+    has_server_time: bool = True
+    """A store with a clock of its own goes by that; else by `clock`, as tests need it."""
 
 
 @attrs.frozen(kw_only=True)
@@ -44,6 +63,7 @@ class OpenedStorage:
     local_files: LocalFiles | None = None
     gate: StoreGate | None = None
     """Where the API itself serves the signed URLs."""
+    multipart: MultipartUploads | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -57,6 +77,8 @@ class OpenedMetadata:
     """The adapter's own handle, which a queue of the same technology may share."""
     check: Callable[[], str] = lambda: "ok"
     """Looks at its integrity; returns a sentence, raises `MusProjError` where something is wrong."""
+    examine: Callable[[], Iterable[Finding]] = tuple
+    """Looks at how its server is set up, where it has one."""
 
 
 class StoragePlugin(Protocol):
