@@ -19,7 +19,8 @@
     ├── UnavailableError         a store or the disk cannot serve now; try again
     │   └── BackendUnavailableError   StorageFullError
     └── ConfigurationError       settings, extras, versions: mend the installation
-        └── MissingExtraError   UnknownPluginError   SchemaTooNewError
+        ├── MissingExtraError   UnknownPluginError   SchemaTooNewError
+        └── StorageDeniedError   ClockSkewError
 
 `code` is stable public API: HTTP problems, `--json` errors, logs and job records carry the same string.
 """
@@ -394,3 +395,15 @@ class SchemaTooNewError(ConfigurationError):
     """The data was written by a newer musproj; upgrade this program."""
 
     code = "schema_too_new"
+
+
+class StorageDeniedError(ConfigurationError):
+    """The bucket refuses our key; again does not help."""
+
+    code = "storage_denied"
+
+
+class ClockSkewError(ConfigurationError):
+    """This host's clock is too far from the bucket's; signatures carry the time."""
+
+    code = "clock_skew"

@@ -35,7 +35,7 @@ HEAVY = {
     "uvicorn",
 }
 
-DISTRIBUTIONS = {"attr": "attrs"}
+DISTRIBUTIONS = {"attr": "attrs", "botocore": "boto3"}
 """Modules that are not called as the package that brings them."""
 
 

@@ -8,6 +8,7 @@ import attrs
 
 from musproj.domain.ids import AssetId, JobId, Owner
 from musproj.domain.keys import ObjectKey
+from musproj.domain.multipart import MultipartPlan
 from musproj.domain.times import aware
 from musproj.errors import AssetNotReadyError, IllegalTransitionError
 
@@ -71,6 +72,8 @@ class Upload:
     confirm_until: datetime | None = attrs.field(default=None, validator=aware)
     error: UploadError | None = None
     then: tuple[ThenJob, ...] = ()
+    multipart: MultipartPlan | None = None
+    """How it may come in parts; None where it comes whole."""
 
 
 @attrs.frozen(kw_only=True)
@@ -115,7 +118,8 @@ class Asset:
             IllegalTransitionError: it is not pending.
         """
         self._require(AssetStatus.PENDING)
-        upload = attrs.evolve(self.upload, next_look=None, confirm_token=None, confirm_until=None, error=None, then=())
+        done: dict[str, Any] = dict.fromkeys(("next_look", "confirm_token", "confirm_until", "error", "multipart"))
+        upload = attrs.evolve(self.upload, **done, then=())
         return self._change(status=AssetStatus.READY, latest_version=1, head=1, version_count=1, upload=upload)
 
     def reserve(self, above: int = 0) -> tuple[Self, int]:
@@ -166,6 +170,20 @@ class Asset:
         if self.latest_version is None:
             raise IllegalTransitionError(f"Asset {self.asset_id} was never ready.", asset_id=self.asset_id)
         return self._change(status=AssetStatus.READY, deleted_at=None, purge_at=None)
+
+    def renew_upload(self, expires_at: datetime, upload_id: str | None = None) -> Self:
+        """Return the asset whose upload URLs live until `expires_at`, if not longer already.
+
+        `upload_id` is where its parts go; the first one that is given stays.
+
+        Raises:
+            IllegalTransitionError: it is not pending.
+        """
+        self._require(AssetStatus.PENDING)
+        plan = self.upload.multipart
+        if plan is not None and upload_id is not None:
+            plan = plan.with_id(upload_id)
+        return self.with_upload(expires_at=max(expires_at, self.upload.expires_at), multipart=plan)
 
     def with_upload(self, **changes: Any) -> Self:
         """Return the asset with a changed upload."""

@@ -10,6 +10,8 @@ from musproj.errors import InvalidError, Violation
 
 ObjectKey = NewType("ObjectKey", str)
 
+KEY_PREFIX = "assets/"
+"""Of every key of ours."""
 MAX_KEY_BYTES = 1024
 """R2 docs, platform limits; S3 has the same."""
 

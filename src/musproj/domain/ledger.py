@@ -34,6 +34,13 @@ class Rules:
     """Running jobs per owner; None: no limit."""
     backoff_base: timedelta = BACKOFF_BASE
     crash_limit: int = MAX_CRASHES
+    longest_tick: timedelta | None = None
+    """The longest time between two looks at the timers, where it is not well below the lease."""
+
+    @property
+    def outage(self) -> timedelta:
+        """A gap between two ticks that is longer than this tells that the store was away, not the workers."""
+        return self.lease if self.longest_tick is None else max(self.lease, 2 * self.longest_tick)
 
 
 @attrs.frozen(kw_only=True)

@@ -81,6 +81,8 @@ STATUS: Mapping[str, int] = MappingProxyType(
         "missing_extra": 500,
         "unknown_plugin": 500,
         "schema_too_new": 500,
+        "storage_denied": 500,
+        "clock_skew": 500,
         "backend_unavailable": 503,
         "storage_full": 507,
     }
@@ -96,6 +98,8 @@ FACTS: Mapping[str, str] = MappingProxyType(
         "limit": "limit",
         "value": "value",
         "max": "max",
+        "missing_parts": "missingParts",
+        "unequal_parts": "unequalParts",
         "status": "jobStatus",
     }
 )

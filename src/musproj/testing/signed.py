@@ -17,7 +17,7 @@ import attrs
 import pytest
 
 from musproj.domain.keys import ObjectKey, object_key
-from musproj.errors import ObjectMissingError
+from musproj.errors import InvalidError, ObjectMissingError
 from musproj.ports.storage import SignedRequest, SignedUrls, Storage
 from musproj.testing.contract import need
 from musproj.testing.threads import at_once
@@ -92,9 +92,11 @@ class SignedUrlsContract:
     def test_sending_exactly_the_headers_stores_the_object(
         self, store: SignedStore, *, with_size: bool, with_hash: bool
     ) -> None:
-        """A client needs to know nothing but method, URL and headers."""
+        """A client needs to know nothing but method, URL and headers; a store that needs the size signs none without."""
         if not with_size and store.urls.needs_size:
-            pytest.skip("this store signs no upload without its size")
+            with pytest.raises(InvalidError):
+                sign_put(store, size=None)
+            return
         signed = store.urls.sign_put(
             KEY,
             content_type=TYPE,
@@ -181,7 +183,8 @@ class SignedUrlsContract:
     def test_another_header_is_refused(self, store: SignedStore, name: str, value: str) -> None:
         """Each of them is signed."""
         signed = sign_put(store)
-        assert upload(signed, headers={**signed.headers, name: value}).status == 403
+        # 501: Swift tells that it knows no other condition before it looks at the signature.
+        assert upload(signed, headers={**signed.headers, name: value}).status in (403, 501)
         assert_free(store)
 
     @pytest.mark.parametrize("name", ["content-type", "if-none-match", "x-amz-checksum-sha256"])

@@ -110,6 +110,8 @@ PROVOKED: Mapping[str, Callable[..., httpx.Response]] = {
     "missing_extra": partial(when, errors.MissingExtraError("redis", "redis")),
     "unknown_plugin": partial(when, errors.UnknownPluginError()),
     "schema_too_new": partial(when, errors.SchemaTooNewError()),
+    "storage_denied": partial(when, errors.StorageDeniedError()),
+    "clock_skew": partial(when, errors.ClockSkewError()),
     "backend_unavailable": partial(when, errors.BackendUnavailableError()),
     "storage_full": partial(when, errors.StorageFullError()),
 }

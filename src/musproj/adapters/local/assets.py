@@ -19,7 +19,6 @@ from musproj.domain.version import Attachment, Version
 from musproj.errors import (
     AssetNotReadyError,
     ConflictError,
-    IllegalTransitionError,
     PreconditionFailedError,
     VersionNotFoundError,
 )
@@ -56,6 +55,10 @@ class LocalAssetStore(AssetStore):
     def get(self, owner: Owner, asset_id: AssetId) -> Asset:
         """Look the record up."""
         return self._database.read(partial(records.owned_asset, owner=owner, asset_id=asset_id))
+
+    def find(self, asset_id: AssetId) -> Asset | None:
+        """Look the record up, whoever owns it."""
+        return self._database.read(partial(records.find_asset, asset_id=asset_id))
 
     def list(self, owner: Owner, filters: AssetFilter, *, limit: int, cursor: str | None = None) -> Page[Asset]:
         """Follow an index by id, which sorts by time."""
@@ -155,15 +158,11 @@ class LocalAssetStore(AssetStore):
 
     # ── confirming an upload ──
 
-    def renew_upload(self, owner: Owner, asset_id: AssetId, expires_at: datetime) -> Asset:
-        """Keep the later of the two times."""
-
-        def renew(_: sqlite3.Connection, asset: Asset) -> Asset:
-            if asset.status is not AssetStatus.PENDING:
-                raise IllegalTransitionError(f"Asset {asset_id} is {asset.status}, not pending.", asset_id=asset_id)
-            return asset.with_upload(expires_at=max(expires_at, asset.upload.expires_at))
-
-        return self._change(owner, asset_id, renew)
+    def renew_upload(
+        self, owner: Owner, asset_id: AssetId, expires_at: datetime, *, upload_id: str | None = None
+    ) -> Asset:
+        """Keep the later of the two times, and the first id."""
+        return self._change(owner, asset_id, lambda _, asset: asset.renew_upload(expires_at, upload_id))
 
     def claim_confirm(self, owner: Owner, asset_id: AssetId, *, token: str, now: datetime, until: datetime) -> Asset:
         """Write the claim where no other one is alive."""

@@ -5,11 +5,12 @@ from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
-from musproj.adapters.local.signing import LocalSigner, base64_of
-from musproj.adapters.local.signing_names import disposition
+from musproj.adapters.local.signing import LocalSigner
 from musproj.adapters.local.storage import LocalStorage
 from musproj.adapters.local.storage_writer import ObjectWriter
+from musproj.domain.downloads import disposition
 from musproj.domain.keys import ObjectKey
+from musproj.domain.upload_headers import base64_of
 from musproj.errors import InvalidError, ObjectExistsError, ObjectMissingError, StorageFullError, UnavailableError
 from musproj.ports.clock import Clock
 from musproj.ports.gate import GateRefusedError, GetGrant, PutSession, StoreGate

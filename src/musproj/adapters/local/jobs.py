@@ -170,7 +170,7 @@ class LocalJobStore(JobStore):
         found = dict(self._database.read(lambda connection: connection.execute(sql, values).fetchall()))
         return {status: found.get(status.value, 0) for status in JobStatus}
 
-    def listen(self) -> ChangeFeed:
+    def listen(self, *, only_stops: bool = False) -> ChangeFeed:  # noqa: ARG002 - one number tells of everything
         """Hear of every change."""
         return LocalFeed(self._database, lambda: self._database.changes)
 

@@ -15,17 +15,15 @@ line end in it, so a text with as many lines as there are fields stands for one 
 """
 
 import hmac
-import re
-from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from urllib.parse import quote
 
 from musproj.adapters.local.signing_keys import SigningKeys, key_id, load_or_create_signing_key, rotate_signing_key
-from musproj.adapters.local.signing_names import clean_name, served_type
+from musproj.domain.downloads import clean_name, served_type
 from musproj.domain.keys import ObjectKey, object_key
-from musproj.errors import InvalidError, Violation
+from musproj.domain.upload_headers import upload_headers
 from musproj.ports.clock import Clock
 from musproj.ports.storage import SignedRequest, SignedUrls
 
@@ -42,8 +40,6 @@ _PURPOSE = "musproj store 1"
 _ALLOWED = frozenset({*_FIELDS, "sig"})
 _METHODS = {"put": "PUT", "get": "GET"}
 
-_CONTENT_TYPE = re.compile(r"[\x21-\x7e][\x20-\x7e]{0,253}[\x21-\x7e]")
-_SHA256 = re.compile(r"[0-9a-f]{64}")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 
@@ -81,18 +77,13 @@ class LocalSigner(SignedUrls):
         Raises:
             InvalidError: the key, the type or the hash breaks its grammar.
         """
-        if _CONTENT_TYPE.fullmatch(content_type) is None:
-            raise _invalid("/contentType", "a content type is printable ASCII without spaces around it")
-        if sha256 is not None and _SHA256.fullmatch(sha256) is None:
-            raise _invalid("/sha256", "a sha256 is 64 lower-case hex digits")
-        headers = {"content-type": content_type, "if-none-match": "*"}
+        headers = upload_headers(content_type=content_type, size=size, sha256=sha256)
         query = f"ct={_quoted(content_type)}&inm=1"
         length = checksum = ""
         if size is not None:
-            headers["content-length"] = length = str(size)
+            length = headers["content-length"]
             query += f"&len={length}"
         if sha256 is not None:
-            headers["x-amz-checksum-sha256"] = base64_of(sha256)
             checksum = sha256
             query += f"&sha={checksum}"
         values = (length, content_type, checksum, "1", "", "")
@@ -139,11 +130,6 @@ class LocalSigner(SignedUrls):
         )
 
 
-def base64_of(sha256: str) -> str:
-    """Return a hash as S3's checksum headers have it."""
-    return b64encode(bytes.fromhex(sha256)).decode()
-
-
 def _sign(mac: hmac.HMAC, method: str, key: str, values: Sequence[str]) -> str:
     mac = mac.copy()
     # A lone surrogate cannot come from a signer; it must not stop the comparison either.
@@ -154,7 +140,3 @@ def _sign(mac: hmac.HMAC, method: str, key: str, values: Sequence[str]) -> str:
 @lru_cache(maxsize=1024)
 def _quoted(text: str) -> str:
     return quote(text, safe="/")
-
-
-def _invalid(pointer: str, detail: str) -> InvalidError:
-    return InvalidError(violations=(Violation(pointer, "pattern", detail),))

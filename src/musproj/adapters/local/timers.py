@@ -49,7 +49,7 @@ def _was_away(connection: sqlite3.Connection, now: datetime, rules: Rules) -> bo
     """Tell whether the last tick is longer ago than a lease; note this one."""
     row = connection.execute("SELECT at FROM timer WHERE name = ?", (_LAST_TICK,)).fetchone()
     connection.execute("INSERT OR REPLACE INTO timer(name, at) VALUES(?, ?)", (_LAST_TICK, to_millis(now)))
-    return row is None or now - from_millis(row[0]) > rules.lease
+    return row is None or now - from_millis(row[0]) > rules.outage
 
 
 def _extend(connection: sqlite3.Connection, now: datetime, rules: Rules) -> int:
