@@ -16,7 +16,9 @@ from musproj._version import __version__
 if typing.TYPE_CHECKING:
     from musproj.application.assets import AssetView, Download
     from musproj.application.jobs import InputRef, JobSpec
-    from musproj.application.uploads import ThenRequest, UploadSpec, UploadTicket
+    from musproj.application.uploads import UploadSpec, UploadTicket
+    from musproj.application.uploads_multipart import ReceivedParts, SignedParts
+    from musproj.application.uploads_then import ThenRequest
     from musproj.composition import MusProj
     from musproj.domain.asset import Asset, AssetStatus
     from musproj.domain.ids import DEFAULT_OWNER, AssetId, JobId, Owner
@@ -62,9 +64,11 @@ else:
         "Processor": "musproj.ports.processor",
         "ProcessorSpec": "musproj.ports.processor",
         "Provenance": "musproj.domain.version",
+        "ReceivedParts": "musproj.application.uploads_multipart",
         "Settings": "musproj.settings",
+        "SignedParts": "musproj.application.uploads_multipart",
         "SignedRequest": "musproj.ports.storage",
-        "ThenRequest": "musproj.application.uploads",
+        "ThenRequest": "musproj.application.uploads_then",
         "UploadSpec": "musproj.application.uploads",
         "UploadTicket": "musproj.application.uploads",
         "Version": "musproj.domain.version",
@@ -109,7 +113,9 @@ __all__ = [
     "Processor",
     "ProcessorSpec",
     "Provenance",
+    "ReceivedParts",
     "Settings",
+    "SignedParts",
     "SignedRequest",
     "ThenRequest",
     "UploadSpec",

@@ -34,7 +34,9 @@ from musproj import (
     Processor,
     ProcessorSpec,
     Provenance,
+    ReceivedParts,
     Settings,
+    SignedParts,
     SignedRequest,
     ThenRequest,
     UploadSpec,
@@ -56,9 +58,10 @@ from musproj.ports.clock import Clock
 from musproj.ports.jobs import JobStore
 from musproj.ports.plugin import MetadataPlugin, QueuePlugin, StoragePlugin
 from musproj.ports.queue import JobQueue
-from musproj.ports.storage import LocalFiles, SignedUrls, Storage
+from musproj.ports.storage import LocalFiles, MultipartUploads, SignedUrls, Storage
 from musproj.registry import ProcessorCatalog
 from musproj.testing.clock import FakeClock
+from musproj.testing.parts import FakeMultipartUploads
 
 
 class Reverse:
@@ -79,6 +82,8 @@ def embed(path: Path) -> None:
         owner = Owner("ada")
         ticket: UploadTicket = mp.uploads.request(owner, UploadSpec(then=(ThenRequest(type="reverse"),)))
         headers: Mapping[str, str] = ticket.signed.headers
+        parts: SignedParts = mp.uploads.sign_parts(owner, ticket.asset.asset_id, [1, 2])
+        arrived: ReceivedParts = mp.uploads.received_parts(owner, ticket.asset.asset_id)
         asset: Asset = mp.uploads.confirm(owner, ticket.asset.asset_id)
         local: Asset = mp.uploads.put_file(DEFAULT_OWNER, path, name="take")
         spec = JobSpec(type="reverse", inputs={"input": InputRef(asset_id=local.asset_id, version=1)})
@@ -105,7 +110,7 @@ def embed(path: Path) -> None:
         except MusProjError as exc:
             code: str = exc.code
             _ = code
-        _ = (ready, jobs, inputs, error, signed, again, info)
+        _ = (ready, jobs, inputs, error, signed, again, info, parts, arrived)
         _ = (headers, view, made_by, page.next_cursor, download.signed.url, attached)
 
 
@@ -119,8 +124,9 @@ def each_adapter_fills_its_port(
     storages: list[Storage] = [local[3], memory[3]]
     files: LocalFiles = local[3]
     signed: SignedUrls = local[4]
+    parts: MultipartUploads = FakeMultipartUploads(memory[3], FakeClock())
     clocks: list[Clock] = [SystemClock(), FakeClock()]
     catalog: Catalog = ProcessorCatalog()
     plugins: tuple[StoragePlugin, MetadataPlugin, QueuePlugin] = (open_storage, open_metadata, open_queue)
     worker = Worker(worker_id="host:1:boot", types=catalog.runnable())
-    _ = (assets, jobs, queues, storages, files, signed, clocks, plugins, worker)
+    _ = (assets, jobs, queues, storages, files, signed, parts, clocks, plugins, worker)

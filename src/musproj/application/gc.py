@@ -5,16 +5,17 @@ from datetime import timedelta
 
 import attrs
 
-from musproj.domain.asset import Asset
+from musproj.domain.asset import URL_GRACE, Asset, AssetStatus
 from musproj.domain.ids import JobId
-from musproj.domain.keys import asset_prefix, parse_file_key, version_prefix
+from musproj.domain.keys import KEY_PREFIX, asset_prefix, object_key, parse_file_key, version_prefix
+from musproj.errors import CorruptRecordError
 from musproj.ports.assets import AssetStore, GcEntry
 from musproj.ports.clock import Clock
 from musproj.ports.jobs import JobStore
-from musproj.ports.storage import Storage, StoredObject
+from musproj.ports.storage import MultipartUploads, OpenUpload, Storage, StoredObject
 
 GRACE = timedelta(days=1)
-"""No object younger than this is touched."""
+"""No object, and no upload in parts, younger than this is touched."""
 PAGE = 100
 
 
@@ -51,6 +52,7 @@ class Collector:
     storage: Storage
     clock: Clock
     grace: timedelta = GRACE
+    multipart: MultipartUploads | None = None
 
     def collect(self, *, dry_run: bool = False, orphans: bool = False) -> GcReport:
         """Work off what is due.
@@ -60,6 +62,7 @@ class Collector:
         """
         removals = [*self._tombstones(dry_run=dry_run)]
         removals += self._prefixes(dry_run=dry_run, orphans=orphans)
+        removals += self._open_uploads(dry_run=dry_run)
         return GcReport(removals=tuple(removals))
 
     def _tombstones(self, *, dry_run: bool) -> Iterator[Removal]:
@@ -110,6 +113,31 @@ class Collector:
         if parts is None:
             return _kept(stored, "no key of ours")
         return self._remove(stored, "no record names it", dry_run=dry_run)
+
+    def _open_uploads(self, *, dry_run: bool) -> Iterator[Removal]:
+        if self.multipart is None:
+            return
+        for opened in self.multipart.abandoned(KEY_PREFIX, self.clock.now() - self.grace):
+            if self._is_awaited(opened):
+                continue
+            if not dry_run:
+                self.multipart.abort(object_key(opened.key), opened.upload_id)
+            reason = "parts of an upload that was never completed"
+            yield Removal(key=opened.key, size_bytes=0, reason=reason, removed=not dry_run, is_garbage=True)
+
+    def _is_awaited(self, opened: OpenUpload) -> bool:
+        """Tell whether a client may still send parts: their URLs live for up to a week."""
+        parts = parse_file_key(opened.key)
+        if parts is None:
+            return True  # no upload of ours
+        try:
+            asset = self.assets.find(parts.asset_id)
+        except CorruptRecordError:
+            return True
+        if asset is None or asset.status is not AssetStatus.PENDING:
+            return False
+        # Whichever of its uploads this is: stores do not promise that a list names one as its start did.
+        return self.clock.now() <= asset.upload.expires_at + URL_GRACE
 
     def _remove(self, stored: StoredObject, reason: str, *, dry_run: bool) -> Removal:
         if not dry_run:

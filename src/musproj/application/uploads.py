@@ -2,21 +2,25 @@
 
 import io
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
 from pathlib import Path
 
 import attrs
 
-from musproj.application import params
+from musproj.application import uploads_then
 from musproj.application.catalog import Catalog
+from musproj.application.turns import Turns
+from musproj.application.uploads_multipart import ReceivedParts, SignedParts, UploadParts
+from musproj.application.uploads_then import ThenRequest
 from musproj.application.verify import Verifier
 from musproj.domain import media
-from musproj.domain.asset import FIRST_LOOK, URL_GRACE, Asset, AssetStatus, ThenJob, Upload, UploadError
-from musproj.domain.ids import AssetId, Owner, new_asset_id, new_job_id, new_token
-from musproj.domain.job import DEFAULT_LIFETIME, SINGLE_PORT, Job, JobInput
+from musproj.domain.asset import FIRST_LOOK, URL_GRACE, Asset, AssetStatus, Upload, UploadError
+from musproj.domain.ids import AssetId, Owner, new_asset_id, new_token
+from musproj.domain.job import DEFAULT_LIFETIME
 from musproj.domain.keys import file_key
-from musproj.domain.version import File, Version
+from musproj.domain.multipart import MIB, MultipartPlan
+from musproj.domain.version import Version
 from musproj.errors import (
     AssetNotReadyError,
     ConfigurationError,
@@ -33,12 +37,14 @@ from musproj.errors import (
 )
 from musproj.ports.assets import AssetStore, Idempotency
 from musproj.ports.clock import Clock
-from musproj.ports.storage import SignedRequest, SignedUrls, Storage
+from musproj.ports.storage import MultipartUploads, SignedRequest, SignedUrls, Storage, StoredObject
 
 log = logging.getLogger(__name__)
 
 SOURCE = "source"
 CLAIM_LIFE = timedelta(seconds=60)
+TURN_SECONDS = 10.0
+"""How long a confirm waits for another of the same upload; the API has answered by then."""
 MIN_UPLOAD_LIFE = timedelta(seconds=60)
 MAX_UPLOAD_LIFE = timedelta(days=7)
 """Of any presigned URL (R2 docs, presigned URLs)."""
@@ -56,14 +62,8 @@ class UploadPolicy:
     url_life: timedelta = timedelta(hours=1)
     auto_confirm: bool = True
     """Whether the sweep confirms what arrived without a confirm."""
-
-
-@attrs.frozen(kw_only=True)
-class ThenRequest:
-    """A job to submit on version 1 with the confirm."""
-
-    type: str
-    params: Mapping[str, object] = attrs.field(factory=dict[str, object])
+    multipart_bytes: int = 64 * MIB
+    """What is larger may come in parts."""
 
 
 @attrs.frozen(kw_only=True)
@@ -87,6 +87,18 @@ class UploadTicket:
     asset: Asset
     signed: SignedRequest
     replayed: bool = False
+    max_put_bytes: int | None = None
+    """The largest body that `signed` carries, where there is such a limit."""
+
+    @property
+    def needs_parts(self) -> bool:
+        """Whether the upload is too large for `signed`."""
+        size = self.asset.upload.size_bytes
+        return size is not None and self.max_put_bytes is not None and size > self.max_put_bytes
+
+
+def _parts_of(uploads: "Uploads") -> UploadParts:
+    return UploadParts(assets=uploads.assets, storage=uploads.storage, multipart=uploads.multipart, clock=uploads.clock)
 
 
 @attrs.frozen(kw_only=True)
@@ -102,6 +114,9 @@ class Uploads:
     policy: UploadPolicy
     queue_name: str = "audio-jobs"
     job_lifetime: timedelta = DEFAULT_LIFETIME
+    multipart: MultipartUploads | None = None
+    _turns: Turns = attrs.field(init=False, repr=False, eq=False, factory=Turns)
+    _parts: UploadParts = attrs.field(init=False, repr=False, default=attrs.Factory(_parts_of, takes_self=True))
 
     def request(self, owner: Owner, spec: UploadSpec, idempotency: Idempotency | None = None) -> UploadTicket:
         """Create a pending asset and sign the PUT of its source file.
@@ -116,12 +131,13 @@ class Uploads:
         """
         signer = self._signer()
         self._check(spec, needs_size=signer.needs_size)
+        self._check_put(spec, signer)
         now = self.clock.now()
         life = _clamp(spec.expires_in or self.policy.url_life)
         asset, is_new = self.assets.create(self._pending(owner, spec, life), idempotency)
         if not is_new:
             asset = self.assets.renew_upload(owner, asset.asset_id, now + life) if _is_pending(asset) else asset
-        return UploadTicket(asset=asset, signed=self._sign(asset, life), replayed=not is_new)
+        return self._ticket(asset, life, replayed=not is_new)
 
     def renew(self, owner: Owner, asset_id: AssetId, *, expires_in: timedelta | None = None) -> UploadTicket:
         """Sign a fresh URL for a pending upload.
@@ -136,13 +152,35 @@ class Uploads:
         except ObjectMissingError:
             life = _clamp(expires_in or self.policy.url_life)
             asset = self.assets.renew_upload(owner, asset_id, self.clock.now() + life)
-            return UploadTicket(asset=asset, signed=self._sign(asset, life))
+            return self._ticket(asset, life)
         raise ConflictError(
             f"Asset {asset_id} has its upload already.", hint="Confirm it, or request a new upload.", asset_id=asset_id
         )
 
+    def sign_parts(
+        self, owner: Owner, asset_id: AssetId, numbers: Sequence[int], *, expires_in: timedelta | None = None
+    ) -> SignedParts:
+        """Sign the PUT of each part named, of a pending upload that is planned in parts; repeatable.
+
+        Raises:
+            AssetNotFoundError: unknown, or another owner's.
+            ConflictError: it is ready or deleted, is to come whole, or something lies under its key already.
+            InvalidError: a number is out of range or named twice.
+        """
+        return self._parts.sign(owner, asset_id, numbers, _clamp(expires_in or self.policy.url_life))
+
+    def received_parts(self, owner: Owner, asset_id: AssetId) -> ReceivedParts:
+        """Return the parts of a pending upload that have arrived, so that a client sends the others.
+
+        Raises:
+            AssetNotFoundError: unknown, or another owner's.
+            ConflictError: it is ready or deleted, is to come whole, or something lies under its key already.
+            UploadMissingError: the store has dropped the parts.
+        """
+        return self._parts.received(owner, asset_id)
+
     def give_up(self, owner: Owner, asset_id: AssetId) -> None:
-        """Give a pending upload up; its object, if any, goes with the tombstone.
+        """Give a pending upload up, with the parts of it; its object, if any, goes with the tombstone. Repeatable.
 
         Raises:
             AssetNotFoundError: unknown, or another owner's.
@@ -151,26 +189,23 @@ class Uploads:
         asset = self.assets.get(owner, asset_id)
         if asset.status is AssetStatus.READY:
             raise ConflictError(f"Asset {asset_id} is ready.", hint="Delete the asset instead.", asset_id=asset_id)
-        self.assets.delete(owner, asset_id, now=self.clock.now())
+        self._parts.close(self.assets.delete(owner, asset_id, now=self.clock.now()))
 
     def confirm(self, owner: Owner, asset_id: AssetId) -> Asset:
         """Verify what arrived and publish it as version 1; idempotent; deletes nothing.
 
         Raises:
             AssetNotFoundError: unknown, or another owner's.
-            AssetNotReadyError: it was deleted.
-            UploadMissingError: nothing arrived yet; `facts["expired"]` after the URL's end.
-            UploadMismatchError: size or sha256 differ from what was declared.
+            AssetNotReadyError: it was deleted, or another confirm takes long to check it.
+            UploadMissingError: nothing, or not every part, arrived yet; `facts["expired"]` after the URL's end.
+            UploadMismatchError: size or sha256 differ from what was declared, or parts from what was planned.
             ProcessingError: it is no audio, damaged, empty, or over a limit.
         """
-        now = self.clock.now()
-        token = new_token()
-        asset = self.assets.claim_confirm(owner, asset_id, token=token, now=now, until=now + CLAIM_LIFE)
-        if asset.status is AssetStatus.READY:
-            return asset
-        if asset.status is AssetStatus.DELETED:
-            raise AssetNotReadyError(f"Asset {asset_id} was deleted.", asset_id=asset_id)
-        return self._publish(asset, token)
+        # A check may have to read gigabytes: who repeats the confirm meanwhile must not have them read again.
+        with self._turns.take((owner, asset_id), patience_s=TURN_SECONDS) as is_my_turn:
+            if not is_my_turn:
+                raise AssetNotReadyError(f"The upload of asset {asset_id} is being checked.", asset_id=asset_id)
+            return self._confirm(owner, asset_id)
 
     def put_file(
         self,
@@ -204,8 +239,24 @@ class Uploads:
         Raises:
             UnavailableError: a store is away.
         """
+        return self.look_after(self.take_due())
+
+    def take_due(self) -> Sequence[Asset]:
+        """Return the uploads that are to be looked after now; nobody else gets them until their next look.
+
+        Raises:
+            UnavailableError: a store is away.
+        """
+        return self.assets.uploads_to_look_at(self.clock.now(), limit=SWEEP_PAGE)
+
+    def look_after(self, pending: Sequence[Asset]) -> int:
+        """Do with each of these what `sweep` does, and return how many were confirmed.
+
+        Raises:
+            UnavailableError: a store is away.
+        """
         confirmed = 0
-        for asset in self.assets.uploads_to_look_at(self.clock.now(), limit=SWEEP_PAGE):
+        for asset in pending:
             try:
                 confirmed += self._look_at(asset)
             except UnavailableError:
@@ -217,12 +268,21 @@ class Uploads:
 
     # ── steps ──
 
+    def _confirm(self, owner: Owner, asset_id: AssetId) -> Asset:
+        now = self.clock.now()
+        token = new_token()
+        asset = self.assets.claim_confirm(owner, asset_id, token=token, now=now, until=now + CLAIM_LIFE)
+        if asset.status is AssetStatus.READY:
+            return asset
+        if asset.status is AssetStatus.DELETED:
+            raise AssetNotReadyError(f"Asset {asset_id} was deleted.", asset_id=asset_id)
+        return self._publish(asset, token)
+
     def _look_at(self, asset: Asset) -> bool:
         """Do what is due with a pending upload; tell whether it was confirmed."""
-        try:
-            self.storage.stat(asset.upload.object_key)
-        except ObjectMissingError:
+        if not self._has_arrived(asset):
             if self.clock.now() > asset.upload.expires_at + URL_GRACE:
+                self._parts.close(asset)
                 self.assets.forget_upload(asset.asset_id)
             return False
         if asset.upload.error is not None:
@@ -237,6 +297,13 @@ class Uploads:
             return False
         return True
 
+    def _has_arrived(self, asset: Asset) -> bool:
+        try:
+            self.storage.stat(asset.upload.object_key)
+        except ObjectMissingError:
+            return self._parts.is_whole(asset)
+        return True
+
     def _give_up_failed(self, asset: Asset) -> None:
         now = self.clock.now()
         if now > asset.created_at + FAILED_LIFE:
@@ -244,7 +311,7 @@ class Uploads:
 
     def _publish(self, asset: Asset, token: str) -> Asset:
         try:
-            stored = self.storage.stat(asset.upload.object_key)
+            stored = self._arrived(asset)
         except ObjectMissingError:
             expired = self.clock.now() > asset.upload.expires_at
             raise UploadMissingError(
@@ -262,31 +329,25 @@ class Uploads:
             error = UploadError(exc.code, exc.message, stored.etag)
             self.assets.fail_confirm(asset.owner, asset.asset_id, token, error)
             raise
-        version = Version(number=1, kind=SOURCE, files=(file,), created_at=self.clock.now())
-        ready, _ = self.assets.confirm(asset.owner, asset.asset_id, version, self._then_jobs(asset, file))
+        now = self.clock.now()
+        version = Version(number=1, kind=SOURCE, files=(file,), created_at=now)
+        jobs = uploads_then.jobs_of(asset, file, now=now, lifetime=self.job_lifetime, queue=self.queue_name)
+        ready, _ = self.assets.confirm(asset.owner, asset.asset_id, version, jobs)
         return ready
 
-    def _then_jobs(self, asset: Asset, file: File) -> list[Job]:
-        now = self.clock.now()
-        return [
-            Job(
-                job_id=then.job_id,
-                root_job_id=then.job_id,
-                type=then.type,
-                owner=asset.owner,
-                inputs=(JobInput(port=SINGLE_PORT, asset_id=asset.asset_id, version=1),),
-                params=then.params,
-                needs=media.needs_of(file.content_type),
-                processor_version=then.processor_version,
-                created_at=now,
-                updated_at=now,
-                run_at=now,
-                expires_at=now + self.job_lifetime,
-                queue=self.queue_name,
-                max_attempts=then.max_attempts,
-            )
-            for then in asset.upload.then
-        ]
+    def _arrived(self, asset: Asset) -> StoredObject:
+        """Return the object, which may have to be made of its parts."""
+        key = asset.upload.object_key
+        try:
+            stored = self.storage.stat(key)
+        except ObjectMissingError:
+            return self._parts.assemble(asset)
+        if asset.upload.multipart is None:
+            return stored
+        # It may have come whole while another confirm is about to make one of the parts. Only the record as it is
+        # now, with the object there, names every upload in parts that could still be completed.
+        has_closed = self._parts.close(self.assets.get(asset.owner, asset.asset_id))
+        return self.storage.stat(key) if has_closed else stored
 
     def _pending(self, owner: Owner, spec: UploadSpec, life: timedelta) -> Asset:
         now = self.clock.now()
@@ -302,26 +363,13 @@ class Uploads:
             sha256=spec.sha256,
             expires_at=now + life,
             next_look=now + FIRST_LOOK,
-            then=tuple(self._then(request, f"/then/{index}") for index, request in enumerate(spec.then)),
+            then=tuple(
+                uploads_then.fixed(request, f"/then/{index}", self.catalog, now)
+                for index, request in enumerate(spec.then)
+            ),
+            multipart=self._plan(spec.size),
         )
         return Asset(asset_id=asset_id, owner=owner, created_at=now, upload=upload, name=spec.name)
-
-    def _then(self, request: ThenRequest, place: str) -> ThenJob:
-        try:
-            processor = self.catalog.get(request.type).spec
-            checked = params.canonical(params.parse(processor.params, request.params))
-        except InvalidError as exc:
-            raise _at(place, exc) from exc
-        if [port.name for port in processor.inputs if port.required] != [SINGLE_PORT]:
-            reason = f"{request.type} takes more than the one input of an upload"
-            raise InvalidError(violations=(Violation(f"{place}/type", "invalid", reason),))
-        return ThenJob(
-            job_id=new_job_id(self.clock.now()),
-            type=request.type,
-            params=checked,
-            processor_version=processor.version,
-            max_attempts=processor.max_attempts,
-        )
 
     def _check(self, spec: UploadSpec, *, needs_size: bool) -> None:
         if spec.size is None:
@@ -331,22 +379,28 @@ class Uploads:
         if spec.size <= 0:
             raise InvalidError(violations=(Violation("/size", "minimum", "an upload has at least 1 byte"),))
         if spec.size > self.policy.max_bytes:
-            raise PayloadTooLargeError(
-                f"The upload has {spec.size} bytes, at most {self.policy.max_bytes} are allowed.",
-                limit="bytes",
-                value=spec.size,
-                max=self.policy.max_bytes,
-            )
+            raise _too_large(spec.size, self.policy.max_bytes)
 
-    def _sign(self, asset: Asset, life: timedelta) -> SignedRequest:
-        upload = asset.upload
-        return self._signer().sign_put(
+    def _check_put(self, spec: UploadSpec, signer: SignedUrls) -> None:
+        limit = signer.max_put_bytes
+        if spec.size is not None and limit is not None and spec.size > limit and self._plan(spec.size) is None:
+            raise _too_large(spec.size, limit)
+
+    def _plan(self, size: int | None) -> MultipartPlan | None:
+        over = self.policy.multipart_bytes
+        limit = self.signed_urls.max_put_bytes if self.signed_urls else None
+        return self._parts.plan(size, over=over if limit is None else min(over, limit))
+
+    def _ticket(self, asset: Asset, life: timedelta, *, replayed: bool = False) -> UploadTicket:
+        upload, signer = asset.upload, self._signer()
+        signed = signer.sign_put(
             upload.object_key,
             content_type=upload.content_type,
             size=upload.size_bytes,
             sha256=upload.sha256,
             expires_in=life,
         )
+        return UploadTicket(asset=asset, signed=signed, replayed=replayed, max_put_bytes=signer.max_put_bytes)
 
     def _signer(self) -> SignedUrls:
         if self.signed_urls is None:
@@ -378,11 +432,9 @@ def _clamp(life: timedelta) -> timedelta:
     return min(max(life, MIN_UPLOAD_LIFE), MAX_UPLOAD_LIFE)
 
 
-def _at(place: str, error: InvalidError) -> InvalidError:
-    """Return the error of a part of a request, told as one of the whole."""
-    inner = error.violations or (Violation("/type", "unknown", error.message),)
-    violations = tuple(Violation(place + found.pointer, found.code, found.detail) for found in inner)
-    return type(error)(error.message, violations=violations, hint=error.hint, **error.facts)
+def _too_large(size: int, limit: int) -> PayloadTooLargeError:
+    text = f"The upload has {size} bytes, at most {limit} are allowed."
+    return PayloadTooLargeError(text, limit="bytes", value=size, max=limit)
 
 
 def _again(error: UploadError) -> MusProjError:

@@ -1,6 +1,8 @@
 """What an upload must be before it becomes version 1."""
 
 import tempfile
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 
 import attrs
@@ -10,7 +12,7 @@ from musproj.domain import media
 from musproj.domain.asset import Upload
 from musproj.domain.version import File
 from musproj.errors import LimitExceededError, NotAudioError, UploadMismatchError
-from musproj.ports.processor import AudioInfo, AudioProbe
+from musproj.ports.processor import AudioProbe
 from musproj.ports.storage import LocalFiles, Storage, StoredObject
 
 
@@ -33,11 +35,12 @@ class Verifier:
             ProcessingError: no audio, damaged, or empty.
         """
         self._check_size(upload, stored)
-        sha256 = stored.sha256 or sha256_of(self.storage.read(stored.key, etag=stored.etag))
-        if upload.sha256 is not None and sha256 != upload.sha256:
-            raise UploadMismatchError(f"The object's sha256 is {sha256}, declared was {upload.sha256}.")
+        if stored.sha256 is not None:
+            _check_sha256(upload, stored.sha256)
         content_type = self._sniff(stored)
-        info = self._probe(stored)
+        with self._as_file(stored) as (path, sha256):
+            _check_sha256(upload, sha256)
+            info = self.probe.probe(path)
         if info.duration is not None and info.duration > self.max_duration_s:
             raise LimitExceededError(
                 f"The audio lasts {info.duration:.0f} s, at most {self.max_duration_s:.0f} s are allowed.",
@@ -78,11 +81,19 @@ class Verifier:
             raise NotAudioError("The file is no audio: no known container begins like this.")
         return media.CONTENT_TYPES[container]
 
-    def _probe(self, stored: StoredObject) -> AudioInfo:
+    @contextmanager
+    def _as_file(self, stored: StoredObject) -> Generator[tuple[Path, str]]:
+        """Give the object as a file, and its sha256; what has to be fetched is fetched once."""
         if self.local_files is not None:
-            return self.probe.probe(self.local_files.path(stored.key))
+            sha256 = stored.sha256 or sha256_of(self.storage.read(stored.key, etag=stored.etag))
+            yield self.local_files.path(stored.key), sha256
+            return
         with tempfile.NamedTemporaryFile(prefix="musproj-probe-") as copy:
-            for block in self.storage.read(stored.key, etag=stored.etag):
-                copy.write(block)
+            sha256 = sha256_of(self.storage.read(stored.key, etag=stored.etag), copy.write)
             copy.flush()
-            return self.probe.probe(Path(copy.name))
+            yield Path(copy.name), sha256
+
+
+def _check_sha256(upload: Upload, sha256: str) -> None:
+    if upload.sha256 is not None and sha256 != upload.sha256:
+        raise UploadMismatchError(f"The object's sha256 is {sha256}, declared was {upload.sha256}.")

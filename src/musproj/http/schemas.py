@@ -15,6 +15,8 @@ from musproj.application import params
 from musproj.application.assets import AssetView
 from musproj.application.assets import Download as SignedDownload
 from musproj.application.uploads import UploadTicket as SignedUpload
+from musproj.application.uploads_multipart import ReceivedParts as ArrivedParts
+from musproj.application.uploads_multipart import SignedParts as PartsToSend
 from musproj.domain import asset as domain_asset
 from musproj.domain import job as domain_job
 from musproj.domain import version as domain_version
@@ -31,6 +33,8 @@ MAX_TEXT = 255
 """Of names and file names, in characters; of file names also in bytes of UTF-8 (see `specs`)."""
 MAX_THEN = 16
 MAX_PORTS = 16
+MAX_PARTS = 1000
+"""That one request may have signed."""
 
 
 def whole(pattern: str) -> str:
@@ -87,6 +91,13 @@ class UploadRequest(Request, kw_only=True):
 class RenewRequest(Request, kw_only=True):
     """How long the fresh URL shall live."""
 
+    expires_in: Seconds | UnsetType = UNSET
+
+
+class PartsRequest(Request, kw_only=True):
+    """The parts whose URLs are wanted, and how long these shall live."""
+
+    part_numbers: Annotated[list[Number], Meta(min_length=1, max_length=MAX_PARTS, description="From 1 on.")]
     expires_in: Seconds | UnsetType = UNSET
 
 
@@ -205,8 +216,18 @@ class Asset(Answer, kw_only=True):
     purge_at: Annotated[datetime, Meta(tz=True, description="When a deleted asset is gone.")] | UnsetType = UNSET
 
 
+class Multipart(Answer, kw_only=True):
+    """How the file may be cut instead: equal parts from 1 to `partCount`, the last carries the rest."""
+
+    part_size: Annotated[int, Meta(description="Bytes.")]
+    part_count: int
+    required: Annotated[bool, Meta(description="There where `url` does not take a file of this size.")] | UnsetType = (
+        UNSET
+    )
+
+
 class UploadTicket(Answer, kw_only=True):
-    """Send the file to `url` with `method` and exactly `headers`."""
+    """Send the file to `url` with `method` and exactly `headers`; a large one may come in parts."""
 
     asset_id: str
     status: AssetStatus
@@ -217,6 +238,42 @@ class UploadTicket(Answer, kw_only=True):
     headers: dict[str, str]
     expires_at: Time
     expires_in: Annotated[int, Meta(description="Seconds, for a device whose clock is wrong.")]
+    multipart: Multipart | UnsetType = UNSET
+
+
+class SignedPart(Answer, kw_only=True):
+    """Send the part's bytes to `url` with `method` and exactly `headers`."""
+
+    part_number: int
+    method: Literal["PUT"]
+    url: str
+    headers: dict[str, str]
+    expires_at: Time
+    expires_in: Annotated[int, Meta(description="Seconds, for a device whose clock is wrong.")]
+
+
+class SignedParts(Answer, kw_only=True):
+    """The parts that were asked for, in that order."""
+
+    part_size: Annotated[int, Meta(description="Bytes, of all but the last.")]
+    part_count: int
+    parts: list[SignedPart]
+
+
+class ReceivedPart(Answer, kw_only=True):
+    """A part that the store has taken."""
+
+    part_number: int
+    size: Annotated[int, Meta(description="Bytes.")]
+    etag: str
+
+
+class ReceivedParts(Answer, kw_only=True):
+    """The parts that have arrived, by number; the others are still to be sent."""
+
+    part_size: Annotated[int, Meta(description="Bytes, of all but the last.")]
+    part_count: int
+    parts: list[ReceivedPart]
 
 
 class Download(Answer, kw_only=True):
@@ -475,6 +532,35 @@ def to_ticket(ticket: SignedUpload, now: datetime) -> UploadTicket:
         headers=dict(signed.headers),
         expires_at=signed.expires_at,
         expires_in=_seconds_until(signed.expires_at, now),
+        multipart=_multipart(ticket),
+    )
+
+
+def to_signed_parts(signed: PartsToSend, now: datetime) -> SignedParts:
+    """Return the wire form of signed parts as they are at `now`."""
+    return SignedParts(
+        part_size=signed.plan.part_size,
+        part_count=signed.plan.part_count,
+        parts=[
+            SignedPart(
+                part_number=part.number,
+                method="PUT",
+                url=part.signed.url,
+                headers=dict(part.signed.headers),
+                expires_at=part.signed.expires_at,
+                expires_in=_seconds_until(part.signed.expires_at, now),
+            )
+            for part in signed.parts
+        ],
+    )
+
+
+def to_received_parts(received: ArrivedParts) -> ReceivedParts:
+    """Return the wire form of the parts that have arrived."""
+    return ReceivedParts(
+        part_size=received.plan.part_size,
+        part_count=received.plan.part_count,
+        parts=[ReceivedPart(part_number=part.number, size=part.size_bytes, etag=part.etag) for part in received.parts],
     )
 
 
@@ -561,6 +647,14 @@ def to_version_page(page: Page[domain_version.Version]) -> VersionPage:
 def to_job_page(page: Page[domain_job.Job]) -> JobPage:
     """Return the wire form of a page of jobs."""
     return JobPage(data=[to_job(job) for job in page.items], next_cursor=_known(page.next_cursor))
+
+
+def _multipart(ticket: SignedUpload) -> Multipart | UnsetType:
+    plan = ticket.asset.upload.multipart
+    if plan is None:
+        return UNSET
+    required = True if ticket.needs_parts else UNSET
+    return Multipart(part_size=plan.part_size, part_count=plan.part_count, required=required)
 
 
 def _known(value: T | None) -> T | UnsetType:

@@ -8,7 +8,8 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from musproj.application.jobs import HIGH_PRIORITY, InputRef, JobSpec
-from musproj.application.uploads import ThenRequest, UploadSpec
+from musproj.application.uploads import UploadSpec
+from musproj.application.uploads_then import ThenRequest
 from musproj.domain.ids import AssetId
 from musproj.domain.job import SINGLE_PORT
 from musproj.domain.times import whole_millis

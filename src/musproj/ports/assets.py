@@ -86,6 +86,10 @@ class AssetStore(Protocol):
         """
 
     @abstractmethod
+    def find(self, asset_id: AssetId) -> Asset | None:
+        """Return any owner's record, tombstones included, or None; for gc."""
+
+    @abstractmethod
     def list(self, owner: Owner, filters: AssetFilter, *, limit: int, cursor: str | None = None) -> Page[Asset]:
         """Return a page, newest first; what is created or deleted meanwhile neither shifts nor repeats rows.
 
@@ -171,8 +175,12 @@ class AssetStore(Protocol):
     # ── confirming an upload ──
 
     @abstractmethod
-    def renew_upload(self, owner: Owner, asset_id: AssetId, expires_at: datetime) -> Asset:
+    def renew_upload(
+        self, owner: Owner, asset_id: AssetId, expires_at: datetime, *, upload_id: str | None = None
+    ) -> Asset:
         """Note that an upload URL lives until `expires_at` (never earlier than before).
+
+        `upload_id` names the multipart upload that its parts go to: the first one noted stays (compare it).
 
         Raises:
             AssetNotFoundError: unknown, or another owner's.

@@ -1,7 +1,7 @@
 """Where the bytes are: immutable objects under slash-separated keys."""
 
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import BinaryIO, Protocol
@@ -141,3 +141,69 @@ class SignedUrls(Protocol):
         self, key: ObjectKey, *, filename: str, content_type: str, expires_in: timedelta, inline: bool = False
     ) -> SignedRequest:
         """Return a GET that serves the object as `content_type` under `filename` (RFC 6266, RFC 8187)."""
+
+
+@attrs.frozen(kw_only=True)
+class ReceivedPart:
+    """A part that the store has taken."""
+
+    number: int
+    """From 1 on."""
+    size_bytes: int
+    etag: str
+
+
+@attrs.frozen(kw_only=True)
+class OpenUpload:
+    """An upload in parts that is neither completed nor aborted."""
+
+    key: str
+    upload_id: str
+    begun_at: datetime
+
+
+class MultipartUploads(Protocol):
+    """The extra power to take an object in parts that a client sends by itself.
+
+    Every method that talks to the store raises `BackendUnavailableError` as those of `Storage` do.
+    """
+
+    __slots__ = ()
+
+    @abstractmethod
+    def start(self, key: ObjectKey, *, content_type: str) -> str:
+        """Begin an upload and return the store's name of it; nothing lies under `key` before it is completed."""
+
+    @abstractmethod
+    def sign_part(
+        self, key: ObjectKey, upload_id: str, number: int, *, size: int, expires_in: timedelta
+    ) -> SignedRequest:
+        """Return a PUT of exactly `size` bytes as this part; a second one replaces the first. Asks nobody."""
+
+    @abstractmethod
+    def parts(self, key: ObjectKey, upload_id: str) -> Sequence[ReceivedPart]:
+        """Return what has arrived, by number.
+
+        Raises:
+            ObjectMissingError: there is no such upload, or no longer.
+        """
+
+    @abstractmethod
+    def complete(self, key: ObjectKey, upload_id: str, parts: Sequence[ReceivedPart]) -> StoredObject:
+        """Make one object of all `parts`; the upload ends with it. A repeat finds the object that was made.
+
+        It may replace an object that was made since the caller looked: not every store has a conditional Complete.
+
+        Raises:
+            ObjectExistsError: the key is taken.
+            ObjectMissingError: there is no such upload, or no longer, and no object.
+            UploadMismatchError: the store does not take these parts; those it has stay.
+        """
+
+    @abstractmethod
+    def abort(self, key: ObjectKey, upload_id: str) -> None:
+        """End an upload and drop its parts; one that has ended stays as it is."""
+
+    @abstractmethod
+    def abandoned(self, prefix: str, before: datetime) -> Iterator[OpenUpload]:
+        """Yield the open uploads under `prefix` that were begun before that time."""

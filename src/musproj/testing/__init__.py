@@ -4,6 +4,8 @@
     records            factories of valid assets, versions, jobs, workers
     ledger             the stores of one installation, and short cuts through a job's life
     storage_contract   StorageContract
+    multipart          MultipartContract: uploads in parts
+    parts              FakeMultipartUploads: takes parts in this process
     metadata           AssetStoreContract
     jobs               JobStoreContract
     queue              JobQueueContract
@@ -25,6 +27,7 @@ if "pytest" in sys.modules:
         "ledger",
         "machine",
         "metadata",
+        "multipart",
         "processors",
         "queue",
         "signed",

@@ -4,7 +4,8 @@ from datetime import timedelta
 import attrs
 import pytest
 
-from musproj.application.uploads import ThenRequest, UploadSpec
+from musproj.application.uploads import UploadSpec
+from musproj.application.uploads_then import ThenRequest
 from musproj.application.verify import Verifier
 from musproj.domain.asset import AssetStatus
 from musproj.errors import (

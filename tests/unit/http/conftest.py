@@ -17,6 +17,7 @@ from musproj.http.app import MusProjApp, create_app
 from musproj.ports.jobs import Publication
 from musproj.ports.processor import Outcome, Port, ProcessorSpec
 from musproj.testing.clock import FakeClock
+from musproj.testing.parts import FakeMultipartUploads
 from musproj.testing.records import made_attachment, made_version, new_asset, new_worker, source_version
 
 
@@ -125,7 +126,7 @@ OpenApi = Callable[..., Api]
 
 @pytest.fixture
 def open_api(tmp_path) -> Iterator[OpenApi]:
-    """Open an app; keywords are settings, but `authenticate`, `clock`, and `processors`."""
+    """Open an app; keywords are settings, but `authenticate`, `clock`, `processors`, and `parts`: takes parts."""
     with ExitStack() as stack:
         runner = stack.enter_context(asyncio.Runner())
 
@@ -133,6 +134,7 @@ def open_api(tmp_path) -> Iterator[OpenApi]:
             authenticate = options.pop("authenticate", None)
             clock = options.pop("clock", None) or FakeClock()
             processors = options.pop("processors", PROCESSORS)
+            parts = options.pop("parts", False)
             settings = Settings(
                 **{
                     "data": tmp_path,
@@ -145,6 +147,9 @@ def open_api(tmp_path) -> Iterator[OpenApi]:
                 }
             )
             mp = stack.enter_context(MusProj.open(settings, processors=processors, clock=clock))
+            if parts:
+                store = FakeMultipartUploads(mp.opened_storage.storage, clock)
+                mp = attrs.evolve(mp, uploads=attrs.evolve(mp.uploads, multipart=store))
             app = create_app(mp, authenticate=authenticate, background=False)
             stack.callback(app.site.pools.close)
             stack.callback(lambda: runner.run(app.site.watcher.close()))

@@ -10,6 +10,7 @@ from musproj.domain.ids import DEFAULT_OWNER, Owner
 STRANGER = Owner("stranger")
 BODIES = {
     "promoteVersion": {"version": 1},
+    "signParts": {"partNumbers": [1]},
     "changeAsset": {"name": "mine"},
     "submitJob": {"type": "gain", "assetId": "{assetId}"},
 }

@@ -15,7 +15,6 @@ from musproj.domain.version import Attachment, Version
 from musproj.errors import (
     AssetNotReadyError,
     ConflictError,
-    IllegalTransitionError,
     PreconditionFailedError,
     VersionNotFoundError,
 )
@@ -46,6 +45,11 @@ class MemoryAssetStore(AssetStore):
         """Look the record up."""
         with self._state.lock:
             return self._state.owned_asset(owner, asset_id)
+
+    def find(self, asset_id: AssetId) -> Asset | None:
+        """Look the record up, whoever owns it."""
+        with self._state.lock:
+            return self._state.assets.get(asset_id)
 
     def list(self, owner: Owner, filters: AssetFilter, *, limit: int, cursor: str | None = None) -> Page[Asset]:
         """Sort by id, which sorts by time."""
@@ -128,14 +132,13 @@ class MemoryAssetStore(AssetStore):
 
     # ── confirming an upload ──
 
-    def renew_upload(self, owner: Owner, asset_id: AssetId, expires_at: datetime) -> Asset:
-        """Keep the later of the two times."""
+    def renew_upload(
+        self, owner: Owner, asset_id: AssetId, expires_at: datetime, *, upload_id: str | None = None
+    ) -> Asset:
+        """Keep the later of the two times, and the first id."""
         with self._state.lock:
             asset = self._state.owned_asset(owner, asset_id)
-            if asset.status is not AssetStatus.PENDING:
-                raise IllegalTransitionError(f"Asset {asset_id} is {asset.status}, not pending.", asset_id=asset_id)
-            until = max(expires_at, asset.upload.expires_at)
-            return self._state.save_asset(asset.with_upload(expires_at=until))
+            return self._state.save_asset(asset.renew_upload(expires_at, upload_id))
 
     def claim_confirm(self, owner: Owner, asset_id: AssetId, *, token: str, now: datetime, until: datetime) -> Asset:
         """Write the claim where no other one is alive."""

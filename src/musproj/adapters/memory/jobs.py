@@ -186,7 +186,7 @@ class MemoryJobStore(JobStore):
                 found[job.status] += owner is None or job.owner == owner
         return found
 
-    def listen(self) -> ChangeFeed:
+    def listen(self, *, only_stops: bool = False) -> ChangeFeed:  # noqa: ARG002 - one number tells of everything
         """Compare the counter of changes."""
         return MemoryFeed(lambda: self._state.changes)
 

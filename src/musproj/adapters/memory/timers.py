@@ -16,7 +16,7 @@ _REPLACEABLE = frozenset({None, WaitReason.DELAY, WaitReason.RETRY})
 
 def look_at_timers(state: MemoryState, rules: Rules, now: datetime) -> Tick:
     """Do one tick; the caller holds the lock."""
-    was_away = state.last_tick is None or now - state.last_tick > rules.lease
+    was_away = state.last_tick is None or now - state.last_tick > rules.outage
     state.last_tick = now
     tick = Tick()
     able = [

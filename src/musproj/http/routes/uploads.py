@@ -1,4 +1,4 @@
-"""Uploads: ask for a signed URL, confirm, renew, give up."""
+"""Uploads: ask for a signed URL or for those of parts, confirm, renew, give up."""
 
 from musproj.application.uploads import UploadTicket
 from musproj.errors import (
@@ -85,15 +85,45 @@ def renew_upload(call: Call[schemas.RenewRequest, None]) -> Reply[schemas.Upload
 
 
 @api.op(
+    "POST",
+    "/uploads/{assetId}/parts",
+    id="signParts",
+    tag="uploads",
+    pool="bucket",
+    errors=(AssetNotFoundError, ConflictError),
+)
+def sign_parts(call: Call[schemas.PartsRequest, None]) -> Reply[schemas.SignedParts]:
+    """Sign the PUTs of parts of a large upload."""
+    life = specs.seconds(call.body.expires_in)
+    signed = call.mp.uploads.sign_parts(call.owner, call.asset_id, call.body.part_numbers, expires_in=life)
+    return Reply(content=schemas.to_signed_parts(signed, call.mp.clock.now()), cache_control="no-store")
+
+
+@api.op(
+    "GET",
+    "/uploads/{assetId}/parts",
+    id="listParts",
+    tag="uploads",
+    pool="bucket",
+    errors=(AssetNotFoundError, ConflictError, UploadMissingError),
+)
+def list_parts(call: Call[None, None]) -> Reply[schemas.ReceivedParts]:
+    """Show which parts of a large upload have arrived."""
+    received = call.mp.uploads.received_parts(call.owner, call.asset_id)
+    return Reply(content=schemas.to_received_parts(received), cache_control="no-store")
+
+
+@api.op(
     "DELETE",
     "/uploads/{assetId}",
     id="giveUpUpload",
     tag="uploads",
+    pool="bucket",
     status=204,
     errors=(AssetNotFoundError, ConflictError),
 )
 def give_up_upload(call: Call[None, None]) -> Reply[None]:
-    """Give a pending upload up."""
+    """Give a pending upload up, with the parts that have arrived."""
     call.mp.uploads.give_up(call.owner, call.asset_id)
     return Reply()
 

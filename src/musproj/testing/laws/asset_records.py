@@ -9,6 +9,7 @@ import pytest
 from musproj.domain.asset import TOMBSTONE, AssetStatus, ThenJob, UploadError
 from musproj.domain.ids import DEFAULT_OWNER, AssetId, Owner, new_asset_id, new_job_id, new_token
 from musproj.domain.job import JobStatus
+from musproj.domain.multipart import plan_parts
 from musproj.errors import (
     AssetNotFoundError,
     AssetNotReadyError,
@@ -66,9 +67,15 @@ class CreateLaws(LedgerContract):
             processor_version="1.2.0",
             max_attempts=2,
         )
-        asset = asset.with_upload(size_bytes=5_000_000_000, sha256="0f" * 32, filename="Straße.WAV", then=(then,))
+        asset = asset.with_upload(
+            size_bytes=5_000_000_000,
+            sha256="0f" * 32,
+            filename="Straße.WAV",
+            then=(then,),
+            multipart=plan_parts(5_000_000_000).with_id("2~/+= " * 50),
+        )
         assert ledger.assets.create(asset) == (asset, True)
-        assert ledger.asset(asset) == asset
+        assert ledger.asset(asset) == ledger.assets.find(asset.asset_id) == asset
 
     def test_absent_values_stay_absent(self, ledger: Ledger) -> None:
         """None is not an empty text, and an empty text is not None."""

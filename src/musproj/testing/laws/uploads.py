@@ -3,11 +3,13 @@
 from collections.abc import Callable
 from datetime import timedelta
 
+import attrs
 import pytest
 
 from musproj.domain.asset import FIRST_LOOK, Asset, AssetStatus, UploadError
 from musproj.domain.ids import DEFAULT_OWNER, AssetId
 from musproj.domain.job import JobStatus
+from musproj.domain.multipart import plan_parts
 from musproj.errors import AssetNotFoundError, AssetNotReadyError, IllegalTransitionError
 from musproj.testing.contract import LedgerContract
 from musproj.testing.ledger import Ledger
@@ -15,6 +17,7 @@ from musproj.testing.records import new_job, new_worker, source_version
 from musproj.testing.threads import at_once
 
 MINUTE = timedelta(minutes=1)
+GIB = 1024**3
 NOT_AUDIO = UploadError(code="not_audio", detail="It is text.", etag="abc")
 
 
@@ -175,6 +178,23 @@ class SweepLaws(LedgerContract):
             assert renewed == ledger.asset(asset)
             assert renewed.upload.expires_at == kept
 
+    def test_the_first_upload_in_parts_is_the_asset_s(self, ledger: Ledger) -> None:
+        """Of many requests at once one begins it, all see which; a confirm forgets it."""
+        asset = ledger.pending()
+        asset = ledger.pending(upload=attrs.evolve(asset.upload, size_bytes=GIB, multipart=plan_parts(GIB)))
+        assert asset.upload.multipart is not None
+
+        def begin(upload_id: str) -> Callable[[], Asset]:
+            return lambda: ledger.assets.renew_upload(
+                DEFAULT_OWNER, asset.asset_id, ledger.now + MINUTE, upload_id=upload_id
+            )
+
+        named = {seen.upload.multipart for seen in at_once([begin(str(number)) for number in range(16)])}
+        assert named == {ledger.asset(asset).upload.multipart}
+        assert {plan and attrs.evolve(plan, upload_id=None) for plan in named} == {asset.upload.multipart}
+        ready, _ = ledger.assets.confirm(DEFAULT_OWNER, asset.asset_id, source_version(asset, ledger.now), [])
+        assert ready.upload.multipart is None
+
     def test_only_a_pending_upload_is_renewed(self, ledger: Ledger) -> None:
         """A ready or deleted asset has none."""
         ready, deleted = ledger.ready(), ledger.pending()
@@ -228,6 +248,7 @@ class SweepLaws(LedgerContract):
         """For good: not found, not listed, not looked at."""
         asset = ledger.pending()
         ledger.assets.forget_upload(asset.asset_id)
+        assert ledger.assets.find(asset.asset_id) is None
         with pytest.raises(AssetNotFoundError):
             ledger.asset(asset)
         assert ledger.all_assets() == []
