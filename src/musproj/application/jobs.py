@@ -1,5 +1,6 @@
 """Submit, show, list, cancel, retry and watch jobs."""
 
+import selectors
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -20,6 +21,7 @@ from musproj.errors import (
     VersionNotFoundError,
 )
 from musproj.ports.assets import AssetStore, Idempotency, Page
+from musproj.ports.changes import ChangeFeed
 from musproj.ports.clock import Clock
 from musproj.ports.jobs import Existing, JobFilter, JobStore, SubmitAnswer
 from musproj.ports.processor import ProcessorSpec
@@ -164,7 +166,7 @@ class Jobs:
             job = self.jobs.get(owner, job_id)
             yield job
             while not job.is_terminal and (deadline is None or time.monotonic() < deadline):
-                time.sleep(feed.interval)
+                _wait(feed)
                 if feed.poll() and (fresh := self.jobs.get(owner, job_id)) != job:
                     job = fresh
                     yield job
@@ -216,6 +218,17 @@ def new_job(
         queue=queue,
         max_attempts=processor.max_attempts,
     )
+
+
+def _wait(feed: ChangeFeed) -> None:
+    """Sleep until the feed may have something to tell."""
+    descriptor = feed.fileno()
+    if descriptor is None:
+        time.sleep(feed.interval)
+        return
+    with selectors.DefaultSelector() as selector:
+        selector.register(descriptor, selectors.EVENT_READ)
+        selector.select(feed.interval)
 
 
 def is_replay(answer: SubmitAnswer) -> bool:

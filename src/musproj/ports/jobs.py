@@ -212,5 +212,8 @@ class JobStore(Protocol):
         """Return how many jobs are in each state."""
 
     @abstractmethod
-    def listen(self) -> ChangeFeed:
-        """Open a feed that tells when any job or asset may have changed; the caller closes it."""
+    def listen(self, *, only_stops: bool = False) -> ChangeFeed:
+        """Open a feed that tells when any job or asset may have changed; the caller closes it.
+
+        With `only_stops` it need tell no more than that a running job may have been asked to stop.
+        """
