@@ -1,6 +1,9 @@
 """Requests per second of each route over SQLite and a folder, beside a bare ASGI app on the same server.
 
-    python benchmarks/api.py [--seconds S] [--connections 1,32] [--only WORD]
+    python benchmarks/api.py [--seconds S] [--connections 1,32] [--only WORD] [--redis] [--delay MS]
+
+With --redis the records and the queue are on a redis-server of its own (files stay in a folder), with --delay each
+round trip to it takes so many milliseconds more.
 
 The server is one process on one core, the load another on another. CPU is the server's, user and system, in
 microseconds per request. Compare the figures of one run: the last column is requests per second over the bare app's.
@@ -18,7 +21,7 @@ import tempfile
 import time
 import wave
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import cast
 
@@ -31,6 +34,8 @@ from musproj.application.jobs import InputRef, JobSpec
 from musproj.http.server import serve
 from musproj.ports.processor import Context, InputFile, Outcome, Processor, ProcessorSpec
 from musproj.settings import Settings
+from musproj.testing.redis_server import RedisServer
+from musproj.testing.relay import Relay
 
 TICKS = os.sysconf("SC_CLK_TCK")
 WARM_UP_SECONDS = 0.5
@@ -150,7 +155,23 @@ def cpu_seconds(pid: int) -> float:
 
 
 def installation(folder: Path, port: int) -> MusProj:
-    return MusProj.open(Settings(data=folder / "data", port=port), processors=[Nop()])
+    where = folder / "redis"
+    redis_url = where.read_text() if where.exists() else ""
+    settings = Settings(data=folder / "data", port=port, redis_url=redis_url)
+    return MusProj.open(settings, processors=[Nop()], is_interactive=True)
+
+
+@contextmanager
+def records_on_redis(folder: Path, delay_ms: float) -> Iterator[None]:
+    """Let `installation` use a redis-server, `delay_ms` away, for the time of the block."""
+    with RedisServer() as redis, ExitStack() as stack:
+        url = redis.url
+        if delay_ms:
+            url = url.replace(
+                str(redis.port), str(stack.enter_context(Relay(redis.port, delay_s=delay_ms / 1000)).port)
+            )
+        (folder / "redis").write_text(url)
+        yield
 
 
 def seeded(mp: MusProj, folder: Path) -> tuple[str, str]:
@@ -245,12 +266,16 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=2.0, help="of each measurement")
     parser.add_argument("--connections", default="1,32")
     parser.add_argument("--only", default="", help="a word that the case's name has")
+    parser.add_argument("--redis", action="store_true", help="records and queue on Redis")
+    parser.add_argument("--delay", type=float, default=0.0, help="ms added to each round trip to Redis")
     parser.add_argument("--serve", nargs=3, help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.serve:
         serve_here(asked.serve[0], Path(asked.serve[1]), int(asked.serve[2]))
         return
-    with tempfile.TemporaryDirectory(prefix="musproj-bench-") as name:
+    with tempfile.TemporaryDirectory(prefix="musproj-bench-") as name, ExitStack() as stack:
+        if asked.redis:
+            stack.enter_context(records_on_redis(Path(name), asked.delay))
         compare(Path(name), [int(text) for text in asked.connections.split(",")], asked.seconds, asked.only)
 
 

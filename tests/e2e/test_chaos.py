@@ -78,9 +78,9 @@ class Chaos:
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
-def test_every_job_has_one_effect_whatever_happens_to_its_workers(tmp_path, seed, capsys):
+def test_every_job_has_one_effect_whatever_happens_to_its_workers(deploy, tmp_path, seed, capsys):
     # Without a limit to crashes every job must succeed in the end; that the limit holds is tested elsewhere.
-    installation = Installation(folder=tmp_path, crash_limit=1_000)
+    installation = deploy(tmp_path, crash_limit=1_000)
     begun = time.monotonic()
     with ExitStack() as stack, installation.opened() as mp:
         chaos = Chaos(installation, random.Random(seed), stack)

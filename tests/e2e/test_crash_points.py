@@ -7,7 +7,6 @@ that comes after. Then the laws are checked against what is there. What was trie
 import sys
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 
@@ -19,15 +18,20 @@ pytestmark = pytest.mark.timeout(300)
 
 AT_ONCE = 3
 """Points tried side by side: half of their time is waiting for a lease."""
+STRIDE = 3
+"""Of the points on the distributed deployment, each third is tried: start another one at each type."""
+TYPES = ("copy", "stems", "dice", "peaks", "look")
 
 
-@pytest.mark.parametrize("job_type", ["copy", "stems", "dice", "peaks", "look"])
-def test_a_job_killed_at_any_call_has_its_effect_once(tmp_path, job_type, capsys):
-    calls = journal_of_one_job(tmp_path / "whole", job_type)
+@pytest.mark.parametrize("job_type", TYPES)
+def test_a_job_killed_at_any_call_has_its_effect_once(deploy, tmp_path, job_type, capsys):
+    calls = journal_of_one_job(deploy(tmp_path / "whole"), job_type)
     points = points_of(calls)
+    if deploy.name == "distributed":
+        points = points[TYPES.index(job_type) % STRIDE :: STRIDE]
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        results = list(pool.map(lambda point: outcome_at(tmp_path / str(point), job_type, point), points))
+        results = list(pool.map(lambda point: outcome_at(deploy(tmp_path / str(point)), job_type, point), points))
 
     with capsys.disabled():
         attempts = Counter(attempts for _, attempts, _ in results)
@@ -39,10 +43,9 @@ def test_a_job_killed_at_any_call_has_its_effect_once(tmp_path, job_type, capsys
     assert {point: status for point, (status, _, _) in zip(points, results, strict=True) if status != "succeeded"} == {}
 
 
-def journal_of_one_job(folder: Path, job_type: str) -> list[str]:
+def journal_of_one_job(installation: Installation, job_type: str) -> list[str]:
     """Return the names of the calls that a job makes when nothing happens to it."""
-    folder.mkdir()
-    installation = Installation(folder=folder)
+    installation.folder.mkdir()
     with installation.opened() as mp:
         job = submit(mp, add_asset(mp), job_type)
         with installation.worker(concurrency=1, burst=True) as worker:
@@ -51,10 +54,9 @@ def journal_of_one_job(folder: Path, job_type: str) -> list[str]:
     return calls_in(installation.folder / "calls.log")
 
 
-def outcome_at(folder: Path, job_type: str, point: CrashPoint) -> tuple[JobStatus, int, int]:
+def outcome_at(installation: Installation, job_type: str, point: CrashPoint) -> tuple[JobStatus, int, int]:
     """Return how the job ended, how often it was run, and how many objects were left to gc."""
-    folder.mkdir()
-    installation = Installation(folder=folder)
+    installation.folder.mkdir()
     with installation.opened() as mp:
         job = submit(mp, add_asset(mp), job_type)
         with installation.worker(concurrency=1, burst=True, crash=point) as worker:

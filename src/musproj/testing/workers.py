@@ -1,4 +1,4 @@
-"""Real workers in real processes over one embedded installation: to start, kill, stop, and account for.
+"""Real workers in real processes over one installation: to start, kill, stop, and account for.
 
 python -m musproj.testing.workers '<json>'      is such a worker
 """
@@ -48,9 +48,12 @@ MARK = "TROUBLE_MARK"
 
 @attrs.frozen(kw_only=True)
 class Installation:
-    """A folder with an embedded installation whose leases and backoffs are short."""
+    """An installation whose leases and backoffs are short: embedded in a folder, unless `stores` names others."""
 
     folder: Path = attrs.field(converter=Path)
+    """Also where logs and journals go."""
+    stores: Mapping[str, str] = attrs.field(factory=dict[str, str])
+    """Settings that say where the records, the queue and the objects are."""
     lease_s: float = 1.0
     backoff_s: float = 0.1
     crash_limit: int = MAX_CRASHES
@@ -64,7 +67,8 @@ class Installation:
             backoff_base=timedelta(seconds=self.backoff_s),
             crash_limit=self.crash_limit,
         )
-        settings = Settings(data=self.folder, lease_s=self.lease_s)
+        stores: dict[str, Any] = dict(self.stores)
+        settings = Settings(data=self.folder, lease_s=self.lease_s, **stores)
         with MusProj.open(settings, processors=PROCESSORS, rules=rules, clock=clock) as mp:
             yield probing_here(mp)
 
