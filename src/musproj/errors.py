@@ -17,10 +17,9 @@
     │   ├── CodecCrashedError   ProcessorTimeoutError   OutOfMemoryError   WorkerCrashedError
     │   └── WorkerLostError   DeadlineExceededError   CorruptRecordError   JobCancelledError
     ├── UnavailableError         a store or the disk cannot serve now; try again
-    │   └── BackendUnavailableError   StorageFullError
+    │   └── BackendUnavailableError   StorageFullError   StorageDeniedError   ClockSkewError
     └── ConfigurationError       settings, extras, versions: mend the installation
-        ├── MissingExtraError   UnknownPluginError   SchemaTooNewError
-        └── StorageDeniedError   ClockSkewError
+        └── MissingExtraError   UnknownPluginError   SchemaTooNewError
 
 `code` is stable public API: HTTP problems, `--json` errors, logs and job records carry the same string.
 """
@@ -362,6 +361,18 @@ class StorageFullError(UnavailableError):
     code = "storage_full"
 
 
+class StorageDeniedError(UnavailableError):
+    """The bucket refuses our key, until somebody mends it; what waits for it waits."""
+
+    code = "storage_denied"
+
+
+class ClockSkewError(UnavailableError):
+    """This host's clock is too far from the bucket's; signatures carry the time."""
+
+    code = "clock_skew"
+
+
 # ── configuration ────────────────────────────────────────────────────────────────────────────────
 
 
@@ -395,15 +406,3 @@ class SchemaTooNewError(ConfigurationError):
     """The data was written by a newer musproj; upgrade this program."""
 
     code = "schema_too_new"
-
-
-class StorageDeniedError(ConfigurationError):
-    """The bucket refuses our key; again does not help."""
-
-    code = "storage_denied"
-
-
-class ClockSkewError(ConfigurationError):
-    """This host's clock is too far from the bucket's; signatures carry the time."""
-
-    code = "clock_skew"

@@ -81,9 +81,9 @@ STATUS: Mapping[str, int] = MappingProxyType(
         "missing_extra": 500,
         "unknown_plugin": 500,
         "schema_too_new": 500,
-        "storage_denied": 500,
-        "clock_skew": 500,
         "backend_unavailable": 503,
+        "storage_denied": 503,
+        "clock_skew": 503,
         "storage_full": 507,
     }
 )
@@ -105,7 +105,9 @@ FACTS: Mapping[str, str] = MappingProxyType(
 )
 """What a problem tells of an error's facts; `status` is taken by RFC 9457. No path or host name is among them."""
 
-RETRY_AFTER: Mapping[str, int] = MappingProxyType({"upload_missing": 2, "backend_unavailable": 2, "storage_full": 60})
+RETRY_AFTER: Mapping[str, int] = MappingProxyType(
+    {"upload_missing": 2, "backend_unavailable": 2, "storage_full": 60, "storage_denied": 60, "clock_skew": 60}
+)
 """Seconds, by code."""
 
 
