@@ -58,6 +58,18 @@ def read_owned(
     return now, asset, replies
 
 
+def read_beside(backend: RedisBackend, owner: Owner, asset_id: AssetId, *commands: Command) -> list[Any]:
+    """Return the replies to `commands` about an asset of the owner's, without reading its record.
+
+    Raises:
+        AssetNotFoundError: unknown, or another owner's.
+    """
+    found, *replies = backend.read(("HGET", backend.keys.asset(asset_id), "owner"), *commands)
+    if found is None or found.decode("utf-8", "replace") != owner:
+        raise AssetNotFoundError(f"There is no asset {asset_id}.", asset_id=asset_id)
+    return replies
+
+
 def list_assets(
     backend: RedisBackend, owner: Owner, filters: AssetFilter, *, limit: int, cursor: str | None
 ) -> Page[Asset]:

@@ -5,7 +5,7 @@ from datetime import datetime
 from functools import partial
 
 from musproj.adapters.redis import asset_changes, asset_reads, garbage, sweep
-from musproj.adapters.redis.asset_reads import read_asset, read_owned
+from musproj.adapters.redis.asset_reads import read_asset, read_beside, read_owned
 from musproj.adapters.redis.backend import CHANGED, RedisBackend, Settled, Step
 from musproj.adapters.redis.client_keys import ClientKey
 from musproj.adapters.redis.confirmation import confirm
@@ -56,7 +56,7 @@ class RedisAssetStore(AssetStore):
     def version(self, owner: Owner, asset_id: AssetId, number: int) -> Version:
         """Read the version with its provenance."""
         keys = self._backend.keys
-        _, _, (fields, provenance) = read_owned(
+        fields, provenance = read_beside(
             self._backend,
             owner,
             asset_id,
@@ -70,7 +70,7 @@ class RedisAssetStore(AssetStore):
     def attachments(self, owner: Owner, asset_id: AssetId, version: int) -> Sequence[Attachment]:
         """Choose those of one version."""
         keys = self._backend.keys
-        _, _, (is_there, found) = read_owned(
+        is_there, found = read_beside(
             self._backend,
             owner,
             asset_id,

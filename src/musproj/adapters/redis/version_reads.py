@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 
-from musproj.adapters.redis.asset_reads import read_owned
+from musproj.adapters.redis.asset_reads import read_beside
 from musproj.adapters.redis.backend import RedisBackend
 from musproj.adapters.redis.connection import Command
 from musproj.adapters.redis.job_records import to_raw
@@ -29,7 +29,7 @@ def versions_page(
         InvalidCursorError: the cursor is malformed.
     """
     place = None if cursor is None else _number_of(cursor)
-    _, _, (published,) = read_owned(backend, owner, asset_id, ("LRANGE", backend.keys.versions(asset_id), 0, -1))
+    (published,) = read_beside(backend, owner, asset_id, ("LRANGE", backend.keys.versions(asset_id), 0, -1))
     numbers = sorted({int(part) for part in published}, reverse=not oldest_first)
     if place is not None:
         numbers = [number for number in numbers if (number > place) is oldest_first and number != place]
