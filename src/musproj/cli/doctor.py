@@ -8,7 +8,7 @@ from musproj.cli.output import Document, Form, Table
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from musproj.cli.checks import Finding
+    from musproj.ports.findings import Finding
 
 app = new_app()
 
@@ -20,12 +20,17 @@ MARKS = {"ok": "✓", "warning": "!", "problem": "✗"}
 def doctor(call: Call) -> int:
     """Check this installation; exit 11 if something is wrong.
 
-    Looks at Python, extras, settings, clock, disk, the integrity of the database, processors and workers.
+    Looks at Python, extras, settings, clock, disk, the integrity of the database, processors and workers. Of a bucket
+    it tries what uploads rely on below doctor/, and leaves nothing there; of Redis it looks at how it is set up.
     """
     from musproj.cli.checks import examine
     from musproj.cli.exit_codes import ExitCode
+    from musproj.cli.logs import configure_logging
+    from musproj.settings import examine as examine_settings
 
-    findings = list(examine(call.settings()))
+    settings, wrong = examine_settings(call.flags)
+    configure_logging(settings.log)
+    findings = list(examine(settings, wrong))
     problems = [finding.name for finding in findings if finding.status == "problem"]
     call.out.result("doctor", lambda: _document(findings), ids=problems, shape=lambda form: _table(form, findings))
     return ExitCode.INTEGRITY if problems else ExitCode.OK

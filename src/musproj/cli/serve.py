@@ -1,5 +1,6 @@
 """`musproj serve`: the API and a worker in one command."""
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -8,10 +9,13 @@ from musproj.cli.call import Call, command, examples, new_app
 from musproj.cli.output import Fields
 
 if TYPE_CHECKING:
-    from musproj import Settings
+    from musproj import MusProj, Settings
     from musproj.cli.companion import Companion
 
 app = new_app()
+
+UNSAFE = ("redis version", "redis eviction")
+"""What `musproj doctor` calls a problem and no time heals."""
 
 Concurrency = Annotated[
     int | None, typer.Option(min=1, metavar="N", help="Jobs the worker runs at once; default: one per core.")
@@ -28,6 +32,9 @@ def serve(
     port: Annotated[int | None, typer.Option(metavar="PORT", help="Port to bind; 0 takes a free one.")] = None,
     no_worker: Annotated[bool, typer.Option("--no-worker", help="The API alone.")] = False,
     concurrency: Concurrency = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Even on a Redis that may throw records away when its memory is short.")
+    ] = False,
 ) -> None:
     """Serve the HTTP API and run a worker process beside it.
 
@@ -48,9 +55,27 @@ def serve(
     with listen(settings) as listener:
         settings = addresses.reachable(settings, listener.getsockname()[1])
         companion = None if no_worker else Companion(_worker_flags(call, settings))
-        with MusProj.open(settings) as mp:
+        with MusProj.open(settings, is_interactive=True) as mp:
             check_bind(mp)
+            if not force:
+                _refuse_to_forget(mp)
             serve_pair(mp, listener, companion, lambda: _print(call, settings, companion))
+
+
+def _refuse_to_forget(mp: "MusProj") -> None:
+    """Start on no store that loses what was acknowledged; one that is away may start later.
+
+    Raises:
+        ConfigurationError: it does, as it is set up.
+    """
+    from musproj.errors import ConfigurationError, UnavailableError
+
+    with suppress(UnavailableError):
+        for finding in mp.metadata.examine():
+            if finding.name in UNSAFE and finding.status == "problem":
+                raise ConfigurationError(
+                    f"{finding.name}: {finding.detail}.", hint=f"{finding.fix}, or start with --force."
+                )
 
 
 def _worker_flags(call: Call, settings: "Settings") -> list[str]:

@@ -29,7 +29,7 @@ _LOGGED = frozenset({"job_failed", "job_fenced", "backend_down", "lease_expired"
 
 @app.command("work", epilog=examples("musproj work --concurrency 2 --burst"))
 @command
-def work(
+def work(  # noqa: PLR0913, PLR0917 - a flag is a parameter
     call: Call,
     concurrency: Concurrency = None,
     burst: Annotated[bool, typer.Option("--burst", help="End when there is nothing left to run.")] = False,
@@ -41,6 +41,10 @@ def work(
         str | None,
         typer.Option(metavar="process|inline", help="`inline` runs a job in the worker itself, to debug it."),
     ] = None,
+    economy: Annotated[
+        bool,
+        typer.Option("--economy", help="Fewer commands where each is paid for; a killed worker's job waits 90 s."),
+    ] = False,
     parent: Annotated[int | None, typer.Option(hidden=True, help="Drain when this process ends.")] = None,
     storage: Annotated[str | None, typer.Option(hidden=True)] = None,
     metadata: Annotated[str | None, typer.Option(hidden=True)] = None,
@@ -49,7 +53,8 @@ def work(
     """Run queued jobs, each in a process of its own.
 
     At SIGTERM or Ctrl-C running jobs may finish; a second signal hands them back at once. Neither costs an attempt.
-    Any number of workers may run on the same stores.
+    Any number of workers may run on the same stores. On Redis, stock RQ workers can run the same queue with
+    `rq worker --serializer json`, but they trust whoever can write to Redis.
     """
     from musproj import MusProj
     from musproj.cli.parent import drain_with
@@ -63,6 +68,7 @@ def work(
         concurrency=concurrency,
         drain_s=None if drain is None else seconds(drain),
         isolation=isolation,
+        economy=economy or None,
         storage=storage,
         metadata=metadata,
         queue=queue,

@@ -189,7 +189,7 @@ class JobStore(Protocol):
     def tick(self) -> Tick:
         """Look at the timers: lost leases, expired jobs, jobs that no live worker (`workers`) can run.
 
-        Where the last tick is longer ago than a lease, or there was none, the store was away: due leases are
+        Where the last tick is longer ago than `Rules.outage`, or there was none, the store was away: due leases are
         prolonged once instead. `no_processor` stands only for reasons that cost an attempt anyway: a job that is to
         resume one keeps its reason.
         Safe from several processes at once; each lost lease is counted once.

@@ -5,6 +5,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 
 FAILED = 70
 """Exit code of a child whose body raised (EX_SOFTWARE of sysexits.h)."""
@@ -40,4 +41,5 @@ def _forget_parent(closing: Iterable[int]) -> None:
         signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     for descriptor in closing:
-        os.close(descriptor)
+        with suppress(OSError):  # a connection that broke a moment ago
+            os.close(descriptor)

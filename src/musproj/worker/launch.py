@@ -15,6 +15,7 @@ import attrs
 
 from musproj.application.execution import Execution
 from musproj.composition import MusProj
+from musproj.domain.asset import Asset
 from musproj.errors import ConfigurationError
 from musproj.ports.processor import Processor
 from musproj.processors.limits import Limits
@@ -62,6 +63,15 @@ class ForkLauncher:
 
 
 @attrs.frozen(kw_only=True)
+class Sweep:
+    """Uploads to look after, as a spawned process is given them."""
+
+    parent: int
+    """Pid of the supervisor."""
+    due: Sequence[Asset]
+
+
+@attrs.frozen(kw_only=True)
 class SpawnLauncher:
     """Starts a fresh interpreter, which opens the stores by itself."""
 
@@ -91,17 +101,28 @@ def launcher_for(mp: MusProj, start_method: str, inherited: Callable[[], Iterabl
     return ForkLauncher(execution=execution_of(mp), inherited=inherited)
 
 
-def sweep_starter(mp: MusProj, start_method: str, inherited: Callable[[], Iterable[int]]) -> Callable[[], int]:
-    """Return what starts a process that looks once after uploads that nobody confirmed, and returns its pid."""
+def sweep_starter(mp: MusProj, start_method: str, inherited: Callable[[], Iterable[int]]) -> Callable[[], int | None]:
+    """Return what starts a process that looks once after uploads that nobody confirmed.
+
+    It returns the pid, or None where there is nothing to look after, which costs no process; it raises
+    `UnavailableError` where the records are away.
+    """
     parent = os.getpid()
 
-    def body() -> None:
-        die_with(parent)
-        mp.uploads.sweep()
+    def start() -> int | None:
+        due = mp.uploads.take_due()
+        if not due:
+            return None
+        if start_method == "spawn":
+            return _spawn((mp.settings, tuple(mp.catalog.extra), Sweep(parent=parent, due=tuple(due))))
 
-    if start_method == "spawn":
-        return lambda: _spawn((mp.settings, tuple(mp.catalog.extra), parent))
-    return lambda: fork(body, closing=inherited())
+        def body() -> None:
+            die_with(parent)
+            mp.uploads.look_after(due)
+
+        return fork(body, closing=inherited())
+
+    return start
 
 
 def execution_of(mp: MusProj) -> Execution:

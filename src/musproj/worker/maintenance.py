@@ -9,6 +9,8 @@ from contextlib import suppress
 
 import attrs
 
+from musproj.worker.outage import Outage
+
 INTERVAL_S = 60.0
 LONGEST_S = 600.0
 """A sweep that takes longer hangs."""
@@ -18,8 +20,9 @@ LONGEST_S = 600.0
 class Maintenance:
     """Starts one sweep a minute, never two at once."""
 
-    start: Callable[[], int]
-    """Starts the process of one sweep and returns its pid."""
+    start: Callable[[], int | None]
+    """Starts the process of one sweep and returns its pid, None where there is nothing to sweep."""
+    outage: Outage
     _pid: int | None = None
     _started_at: float = 0.0
     _due_at: float = attrs.field(init=False)
@@ -48,7 +51,9 @@ class Maintenance:
             if now > self._started_at + LONGEST_S:
                 self.close()
             return
-        with suppress(OSError):  # no process left: next minute
+        if now < self.outage.retry_at:
+            return
+        with self.outage.tolerated(), suppress(OSError):  # no process left: next minute
             self._pid = self.start()
             self._started_at = now
 

@@ -42,6 +42,8 @@ class WorkerOptions:
     """End after so many jobs."""
     start_method: StartMethod = attrs.field(factory=default_start_method)
     """How a job's process begins."""
+    economy: bool = False
+    """Look at the timers once a minute: where commands are paid for, and a lost worker's job may wait for 90 s."""
 
     @classmethod
     def from_settings(cls, settings: Settings, *, burst: bool = False, max_jobs: int | None = None) -> Self:
@@ -51,6 +53,7 @@ class WorkerOptions:
             memory_mb=settings.memory_mb,
             drain_s=settings.drain_s,
             isolation=settings.isolation,
+            economy=settings.economy,
             burst=burst,
             max_jobs=max_jobs,
         )

@@ -36,6 +36,7 @@ class Why(Enum):
     CANCELLED = "cancelled"
     DRAINED = "drained"
     TIMEOUT = "timeout"
+    OVERDUE = "overdue"
     STUCK = "stuck"
     MEMORY = "memory"
     GARBLED = "garbled"
@@ -178,6 +179,11 @@ _STOPPED: dict[Why, tuple[FailureKind, str, str]] = {
         FailureKind.TIMEOUT,
         ProcessorTimeoutError.code,
         "The processor took longer than {run.needs.seconds:.0f} s.",
+    ),
+    Why.OVERDUE: (
+        FailureKind.TIMEOUT,
+        ProcessorTimeoutError.code,
+        "The time that the queue gives a job was over.",
     ),
     Why.STUCK: (FailureKind.BACKEND, BackendUnavailableError.code, "A store did not answer for an hour."),
     Why.MEMORY: (FailureKind.CRASH, OutOfMemoryError.code, "The job's processes held {mib} MiB."),

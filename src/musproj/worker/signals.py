@@ -15,9 +15,11 @@ class StopSignals:
     Only the main thread can take signals; in another one nothing is installed and nothing ever comes.
     """
 
-    def __init__(self) -> None:
-        """Install nothing yet."""
+    def __init__(self, *, heeds_alarm: bool = False) -> None:
+        """Install nothing yet; `heeds_alarm` takes SIGALRM too, by which a carrier says that its time is over."""
         self.count = 0
+        self.is_time_over = False
+        self._heeds_alarm = heeds_alarm
         self._before: dict[int, Any] = {}
         self._woken, self._waking = socket.socketpair()
         for end in (self._woken, self._waking):
@@ -29,6 +31,9 @@ class StopSignals:
             self._wakeup_before = signal.set_wakeup_fd(self._waking.fileno(), warn_on_full_buffer=False)
             for number in STOPPING:
                 self._before[number] = signal.signal(number, self._note)
+            if self._heeds_alarm:
+                # Its own handler raises an exception, in whatever line is executed then.
+                self._before[signal.SIGALRM] = signal.signal(signal.SIGALRM, self._note_alarm)
         return self
 
     def __exit__(
@@ -61,3 +66,6 @@ class StopSignals:
 
     def _note(self, _number: int, _frame: FrameType | None) -> None:
         self.count += 1
+
+    def _note_alarm(self, _number: int, _frame: FrameType | None) -> None:
+        self.is_time_over = True

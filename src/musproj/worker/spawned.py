@@ -24,8 +24,8 @@ def main(descriptors: list[int]) -> None:
         shut_in(task)
         run_job(task, execution_of(mp), socket.socket(fileno=line), Board.of_file(page))
     else:
-        die_with(task)
-        mp.uploads.sweep()
+        die_with(task.parent)
+        mp.uploads.look_after(task.due)
     sys.stderr.flush()
     os._exit(0)
 

@@ -8,15 +8,18 @@ import selectors
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
+from datetime import datetime
+from functools import partial
 
 from musproj.application.execution import classify
 from musproj.composition import MusProj
-from musproj.domain.job import FailureKind, JobStatus
+from musproj.domain.job import FailureKind
 from musproj.domain.ledger import Failure, Granted, Worker
-from musproj.ports.changes import ChangeFeed
 from musproj.worker.attendance import Attendance
+from musproj.worker.burst import Burst
 from musproj.worker.child import Assignment
 from musproj.worker.chores import Chores
+from musproj.worker.ear import Ear
 from musproj.worker.events import Teller
 from musproj.worker.guard import Guard
 from musproj.worker.identity import Identity
@@ -26,6 +29,7 @@ from musproj.worker.maintenance import Maintenance
 from musproj.worker.needs import needs_of
 from musproj.worker.options import WorkerOptions
 from musproj.worker.outage import Outage
+from musproj.worker.presence import Presence
 from musproj.worker.process import ChildProcess, Exit
 from musproj.worker.run import Run, Why
 from musproj.worker.settlement import Settlement, Settler
@@ -40,12 +44,6 @@ CALM_INTERVAL_S = 0.025
 """Between two looks at the feed after that: 0.4 % of a core less, and 25 ms are soon enough."""
 NO_PIDFD_S = 0.05
 """Between two looks for ended processes where the system cannot wake the selector for them."""
-BURST_PATIENCE_S = 60.0
-"""A burst waits for a job that comes due within this: the first retries of one that failed."""
-INHERIT_LEASES = 1.5
-"""A burst waits so many leases for jobs that run elsewhere: by then those of a dead worker wait again."""
-INHERIT_LOOK_S = 1.0
-"""Between two looks whether any job runs elsewhere."""
 FAREWELL_S = 5.0
 """How long a worker that stops goes on trying to hand jobs back to a store that is away."""
 
@@ -61,13 +59,15 @@ class Supervisor:
         tell: Teller,
         *,
         claim: Callable[[Worker], Granted | None],
+        heeds_alarm: bool = False,
     ) -> None:
-        """Take jobs by `claim`; nothing is started yet."""
+        """Take jobs by `claim`, and stop them where SIGALRM is to be heeded and comes; nothing is started yet."""
         self._mp = mp
         self._options = options
         self._identity = identity
         self._tell = tell
         self._claim = claim
+        self._heeds_alarm = heeds_alarm
         self._budget_mb = options.budget_mb
         self._outage = Outage(tell)
         self._settle = Settler(jobs=mp.metadata.jobs, queue=mp.queue, outage=self._outage, tell=tell)
@@ -77,13 +77,24 @@ class Supervisor:
         self._runs: list[Run] = []
         self._started = 0
         self._is_hungry = True
+        # Where each question is paid for, it is asked when a job may have been put off; else the tick tells.
+        self._is_curious = True
         self._run_at: float | None = None
         self._busy_until = 0.0
         self._draining_until: float | None = None
         self._signals_seen = 0
         self._last_end_at = 0.0
-        self._others_run, self._others_due = False, 0.0
-        self._chores = Chores(mp.rules.lease.total_seconds())
+        lease_s = mp.rules.lease.total_seconds()
+        self._chores = Chores(lease_s, is_economical=options.economy)
+        self._burst = Burst(jobs=mp.metadata.jobs, outage=self._outage, lease_s=lease_s)
+        self._presence = Presence(
+            jobs=mp.metadata.jobs, outage=self._outage, sign=lambda: identity.live(options.slots, mp.clock.now())
+        )
+        # Not epoll: it goes on watching a connection that was closed and opened anew under the same number.
+        self._selector = selectors.PollSelector()
+        self._work = Ear(mp.queue.listen, self._selector, self._outage)
+        listen_for_stops = partial(mp.metadata.jobs.listen, only_stops=True)
+        self._stops = Ear(listen_for_stops, self._selector, self._outage, self._see_stop)
         self._guard: Guard | None = None
 
     def run(self) -> None:
@@ -100,8 +111,8 @@ class Supervisor:
     # ── start and end ──
 
     def _open(self, stack: ExitStack) -> None:
-        self._signals = stack.enter_context(StopSignals())
-        self._selector = stack.enter_context(selectors.DefaultSelector())
+        self._signals = stack.enter_context(StopSignals(heeds_alarm=self._heeds_alarm))
+        stack.enter_context(self._selector)
         self._selector.register(self._signals, selectors.EVENT_READ, self._signals.drain)
         self._strays = stack.enter_context(Strays(self._workdirs.root))
         if self._options.isolation == "process":
@@ -109,26 +120,20 @@ class Supervisor:
             stack.callback(self._guard.close)
         self._identity.preload()
         self._launch: Launcher = launcher_for(self._mp, self._options.start_method, self._descriptors)
-        self._work_feed = self._listen(stack, self._mp.queue.listen(), None)
-        self._job_feed = self._listen(stack, self._mp.metadata.jobs.listen(), self._see_change)
-        self._maintenance = Maintenance(start=sweep_starter(self._mp, self._options.start_method, self._descriptors))
+        for ear in (self._work, self._stops):
+            stack.callback(ear.close)
+        start_sweep = sweep_starter(self._mp, self._options.start_method, self._descriptors)
+        self._maintenance = Maintenance(start=start_sweep, outage=self._outage)
         stack.callback(self._maintenance.close)
         stack.callback(self._leave)
         with self._outage.tolerated():
             self._workdirs.sweep(self._mp.metadata.jobs.find)
 
-    def _listen(self, stack: ExitStack, feed: ChangeFeed, heed: Callable[[], None] | None) -> ChangeFeed:
-        stack.callback(feed.close)
-        descriptor = feed.fileno()
-        if descriptor is not None:
-            self._selector.register(descriptor, selectors.EVENT_READ, heed)
-        return feed
-
-    def _see_change(self) -> None:
+    def _see_stop(self) -> None:
         if self._runs:
             self._chores.hurry("flags")
         else:
-            self._job_feed.poll()
+            self._stops.poll()
 
     def _leave(self) -> None:
         """Leave no process behind, whatever ended the loop."""
@@ -136,12 +141,12 @@ class Supervisor:
             run.stop(Why.DRAINED)
             self._bury(run)
         self._settle.settle()
-        with self._outage.tolerated():
-            self._mp.metadata.jobs.withdraw(self._identity.worker_id)
+        self._presence.withdraw()
 
     def _descriptors(self) -> list[int]:
         """Return what a forked child must close: what would keep others from seeing an end."""
-        found = [self._selector.fileno(), *self._signals.descriptors]
+        feeds = (self._work.fileno(), self._stops.fileno())
+        found = [*self._signals.descriptors, *(descriptor for descriptor in feeds if descriptor is not None)]
         if self._guard is not None:
             found.append(self._guard.descriptor)
         for run in self._runs:
@@ -156,29 +161,17 @@ class Supervisor:
             return self._settle.is_done or time.monotonic() > self._last_end_at + FAREWELL_S
         if not self._settle.is_done:
             return False
-        is_spent = self._options.max_jobs is not None and self._started >= self._options.max_jobs
-        return is_spent or (self._options.burst and self._is_idle())
-
-    def _is_idle(self) -> bool:
-        """Tell whether a burst is over: nothing waits, but for a time that is further away than a retry's."""
-        is_waiting = self._run_at is not None and self._run_at < time.monotonic() + BURST_PATIENCE_S
-        return not self._is_hungry and not self._outage.is_on and not is_waiting and not self._may_inherit()
-
-    def _may_inherit(self) -> bool:
-        """Tell whether jobs run elsewhere whose worker may be dead: then their lease has to end first."""
-        now = time.monotonic()
-        if now >= self._last_end_at + INHERIT_LEASES * self._mp.rules.lease.total_seconds():
-            return False
-        if now >= self._others_due:
-            self._others_due = now + INHERIT_LOOK_S
-            with self._outage.tolerated():
-                self._others_run = self._mp.metadata.jobs.counts().get(JobStatus.RUNNING, 0) > 0
-        return self._others_run
+        if self._is_spent or not self._options.burst:
+            return self._is_spent
+        return not self._is_hungry and self._burst.is_over(self._run_at, self._last_end_at)
 
     # ── the loop ──
 
     def _wait(self) -> None:
         """Sleep until something happens or is due; take what the selector brings."""
+        self._stops.listen()
+        if self._has_room() and not self._is_hungry and self._work.listen():
+            self._is_hungry = True  # what came between the last look and the opening was told to nobody
         for key, _ in self._selector.select(self._timeout()):
             if key.data is not None:
                 key.data()
@@ -187,21 +180,20 @@ class Supervisor:
         now = time.monotonic()
         due = [self._chores.next_of(["tick"]), self._maintenance.due_at]
         if self._runs:
-            due.append(self._chores.next_of(["beat", "watch", "flags"]))
+            due.append(self._chores.next_of(["beat", "watch", "news", "flags"]))
             due += [at for run in self._runs if (at := run.next_step_at) is not None]
         if any(run.process is not None and run.process.pidfd is None for run in self._runs):
             due.append(now + NO_PIDFD_S)
         if not self._settle.is_done:
             due.append(self._chores.next_of(["settle"]))
-        if self._draining_until is not None:
-            due.append(self._draining_until)
-        elif self._has_room():
+        due.append(self._chores.next_of(["announce"]) if self._draining_until is None else self._draining_until)
+        if self._has_room():
             due.append(now + self._interval(now) if not self._is_hungry else self._outage.retry_at)
             due += [self._run_at] if self._run_at is not None else []
         return max(0.0, min(due) - now)
 
     def _interval(self, now: float) -> float:
-        interval = self._work_feed.interval
+        interval = self._work.interval
         return interval if now < self._busy_until else max(interval, CALM_INTERVAL_S)
 
     def _step(self) -> None:
@@ -212,6 +204,10 @@ class Supervisor:
             self._keep_alive()
         if not self._settle.is_done and self._chores.take("settle"):
             self._settle.settle()
+        if self._draining_until is None:
+            if self._chores.take("announce"):
+                self._presence.lapse()
+            self._presence.renew()
         if self._chores.take("tick"):
             self._tick()
         self._maintenance.step(now)
@@ -220,14 +216,17 @@ class Supervisor:
     def _keep_alive(self) -> None:
         """Do what running jobs need."""
         now = time.monotonic()
-        if self._chores.take("beat", is_away=self._outage.is_on):
+        if self._chores.take("beat"):
             self._attendance.beat(self._runs)
+            if self._outage.is_on:
+                self._chores.retry("beat")
         if self._chores.take("watch"):
             for run in self._runs:
                 run.watch(now)
+        if self._chores.take("news", is_remote=self._stops.is_woken):
             self._attendance.beat([run for run in self._runs if run.has_news])
         if self._chores.take("flags"):
-            self._attendance.look_for_cancels(self._runs, self._job_feed)
+            self._attendance.look_for_cancels(self._runs, self._stops)
         for run in self._runs:
             run.step(now)
 
@@ -235,70 +234,86 @@ class Supervisor:
         if time.monotonic() < self._outage.retry_at:
             return
         with self._outage.tolerated():
-            if self._draining_until is None:
-                now = self._mp.clock.now()
-                self._mp.metadata.jobs.announce(self._identity.live(self._options.slots, now))
             tick = self._mp.metadata.jobs.tick()
             if tick.requeued:
                 self._tell("lease_expired", f"Jobs of lost workers wait again: {tick.requeued}.", count=tick.requeued)
             self._is_hungry = True
+            if tick.next_run_at is not None:  # nothing is told where another process ticked a moment ago
+                self._expect(tick.next_run_at)
             self._workdirs.sweep(self._mp.metadata.jobs.find, but={(run.job.job_id, run.token) for run in self._runs})
 
     # ── stopping ──
 
     def _heed_signals(self, now: float) -> None:
         if self._draining_until is not None and now >= self._draining_until:
-            self._stop_all()
+            self._stop_all(Why.DRAINED)
+        if self._signals.is_time_over:
+            self._stop_all(Why.OVERDUE)
         if self._signals.count == self._signals_seen:
             return
         if self._signals_seen == 0:
             seconds = self._options.drain_s
             self._draining_until = now + seconds
             self._tell("worker_draining", _farewell(len(self._runs), seconds), seconds=seconds)
-            with self._outage.tolerated():
-                self._mp.metadata.jobs.withdraw(self._identity.worker_id)
+            self._work.close()
+            self._presence.withdraw()
             for run in [run for run in self._runs if not run.is_started]:
                 run.stop(Why.DRAINED)
                 self._bury(run)
         if self._signals.count > 1:
-            self._stop_all()
+            self._stop_all(Why.DRAINED)
         self._signals_seen = self._signals.count
 
-    def _stop_all(self) -> None:
+    def _stop_all(self, why: Why) -> None:
         for run in self._runs:
             if not run.is_over:
-                run.stop(Why.DRAINED)
+                run.stop(why)
 
     # ── taking jobs ──
 
     def _look_for_work(self, now: float) -> None:
-        if self._work_feed.poll() or (self._run_at is not None and now >= self._run_at):
-            self._is_hungry = True
+        has_news = self._work.poll()
+        if self._run_at is not None and now >= self._run_at:
+            self._run_at, self._is_hungry = None, True
+        self._is_hungry = self._is_hungry or has_news
         for run in [run for run in self._runs if not run.is_started]:
             self._start_if_room(run)
+        if has_news and not self._has_room():
+            self._work.close()  # a feed may have taken a job, which others shall run then
         while self._is_hungry and self._has_room() and time.monotonic() >= self._outage.retry_at:
             with self._outage.tolerated(proves=False):
                 self._take_one()
+        if self._is_spent:
+            self._work.close()
+
+    @property
+    def _is_spent(self) -> bool:
+        return self._options.max_jobs is not None and self._started >= self._options.max_jobs
 
     def _has_room(self) -> bool:
-        is_spent = self._options.max_jobs is not None and self._started >= self._options.max_jobs
+        if self._draining_until is not None or self._is_spent:
+            return False
         is_held_up = any(not run.is_started for run in self._runs)
-        return (
-            self._draining_until is None and not is_spent and not is_held_up and len(self._runs) < self._options.slots
-        )
+        return not is_held_up and len(self._runs) < self._options.slots
 
     def _take_one(self) -> None:
         granted = self._claim(self._identity.able(self._free_mb()))
+        self._work.follow()
         if granted is None:
-            run_at = self._mp.queue.next_run_at()
             self._is_hungry = False
-            self._run_at = None
-            if run_at is not None:
-                self._run_at = time.monotonic() + max(0.0, (run_at - self._mp.clock.now()).total_seconds())
+            if self._options.burst or self._is_curious or not self._work.is_woken:
+                self._is_curious = False
+                self._expect(self._mp.queue.next_run_at())
             return
         self._started += 1
         self._busy_until = time.monotonic() + BUSY_S
         self._admit(granted)
+
+    def _expect(self, run_at: datetime | None) -> None:
+        """Note when a job comes due by itself, of which no feed tells."""
+        self._run_at = None
+        if run_at is not None:
+            self._run_at = time.monotonic() + max(0.0, (run_at - self._mp.clock.now()).total_seconds())
 
     def _admit(self, granted: Granted) -> None:
         job, token = granted.job, granted.token
@@ -309,6 +324,9 @@ class Supervisor:
             self._settle(Settlement(job=job, token=token, failure=classify(exc, job)))
             return
         run = Run(job=job, token=token, needs=needs)
+        if not self._runs:  # its lease is fresh, and nobody was told of anything for a while
+            self._chores.postpone("beat")
+            self._chores.postpone("news", is_remote=self._stops.is_woken)
         self._runs.append(run)
         self._start_if_room(run)
 
@@ -384,7 +402,7 @@ class Supervisor:
         self._runs.remove(run)
         self._strays.clear(self._own_processes())
         self._workdirs.remove(run.job.job_id, run.token)
-        self._is_hungry = True
+        self._is_hungry = self._is_curious = True
         self._last_end_at = time.monotonic()
         if not run.is_over:
             self._settle(Settlement(job=run.job, token=run.token, failure=run.failure_of(ended)))

@@ -20,6 +20,10 @@ from musproj.testing.trouble import PROCESSORS, Trouble, TroubleParams, work
 from musproj.testing.workers import add_asset, job_now, probing_here, submit
 from musproj.worker import WorkerOptions
 from musproj.worker import work as run_worker
+from musproj.worker.events import Teller
+from musproj.worker.identity import Identity
+from musproj.worker.run import Run
+from musproj.worker.supervisor import Supervisor
 
 
 @attrs.define
@@ -214,7 +218,7 @@ class WithBell:
     port: object
     bell: Bell
 
-    def listen(self):
+    def listen(self, **_options):
         return self.bell
 
     def __getattr__(self, name):
@@ -251,6 +255,77 @@ def test_a_feed_with_a_descriptor_wakes_the_worker_and_is_not_asked_in_between(m
     assert heard[-1][0] - heard[0][0] < 3
     assert job_bell.is_closed
     assert work_bell.is_closed
+
+
+class Bells:
+    """A queue that gives each listener a bell of its own."""
+
+    def __init__(self, queue):
+        self.queue = queue
+        self.rung = []
+
+    def listen(self):
+        self.rung.append(Bell())
+        return self.rung[-1]
+
+    def __getattr__(self, name):
+        return getattr(self.queue, name)
+
+
+def test_a_worker_that_is_to_stop_listens_no_more_while_its_job_still_runs(mp, script):
+    queue = Bells(mp.queue)
+    asset_id = add_asset(mp)
+    seen = []
+
+    def drain(ctx):
+        seen.append([bell.is_closed for bell in queue.rung])
+        os.kill(os.getpid(), signal.SIGTERM)
+        ctx.check()
+        seen.append([bell.is_closed for bell in queue.rung])
+
+    def submit_and_ring():
+        submit(mp, asset_id, "scripted")
+        os.write(queue.rung[0].ringing, b"!")
+
+    script.steps.append(drain)
+    timer = threading.Timer(0.3, submit_and_ring)
+    timer.start()
+    run_worker(attrs.evolve(mp, queue=queue), WorkerOptions())
+    timer.join()
+
+    assert seen == [[False], [True]]
+
+
+def test_what_comes_for_a_worker_without_a_free_slot_goes_back_at_once(mp):
+    queue = Bells(mp.queue)
+    supervisor = supervisor_of(attrs.evolve(mp, queue=queue), WorkerOptions(concurrency=1, isolation="inline"))
+    supervisor._work.listen()
+    job = submit(mp, add_asset(mp), "look")
+    supervisor._runs = [Run(job=job, token="t", needs=None, is_started=True)]
+
+    supervisor._look_for_work(time.monotonic())
+    assert not queue.rung[0].is_closed, "nothing has come"
+    os.write(queue.rung[0].ringing, b"!")
+    supervisor._look_for_work(time.monotonic())
+    assert queue.rung[0].is_closed
+
+    supervisor._runs = []
+    supervisor._is_hungry = False
+    supervisor._work.listen()
+    assert len(queue.rung) == 2
+    supervisor._work.close()
+
+
+def supervisor_of(mp, options):
+    identity = Identity.of_this_process(mp.catalog, options.budget_mb)
+    return Supervisor(mp, options, identity, Teller("w", None), claim=mp.queue.claim)
+
+
+def test_a_worker_that_has_run_all_its_jobs_never_listens(mp):
+    queue = Bells(mp.queue)
+    submit(mp, add_asset(mp), "look")
+    run_worker(attrs.evolve(mp, queue=queue), WorkerOptions(max_jobs=1))
+    assert queue.rung == []
 
 
 def test_an_event_that_is_not_taken_stops_no_job(mp):

@@ -215,11 +215,14 @@ def test_a_job_that_alone_wants_more_than_there_is_waits_for_a_larger_worker(ins
 
 
 def test_uploads_that_nobody_confirmed_are_looked_after_by_a_process_of_its_own():
+    from musproj.worker.events import Teller
     from musproj.worker.fork import fork
     from musproj.worker.maintenance import INTERVAL_S, Maintenance
+    from musproj.worker.outage import Outage
 
     reading, writing = os.pipe()
-    sweeps = Maintenance(start=lambda: fork(lambda: os.write(writing, b"swept"), closing=(reading,)))
+    outage = Outage(Teller("w", lambda _: None))
+    sweeps = Maintenance(start=lambda: fork(lambda: os.write(writing, b"swept"), closing=(reading,)), outage=outage)
     sweeps.step(time.monotonic())
     assert sweeps.pid is None, "not before its time"
     assert sweeps.due_at <= time.monotonic() + INTERVAL_S
@@ -258,7 +261,9 @@ def test_a_sweep_confirms_what_arrived_without_a_confirm(installation, start_met
             asset.upload.object_key, io.BytesIO(data), size=len(data), content_type=asset.upload.content_type
         )
     with installation.opened() as mp:
-        pid = sweep_starter(mp, start_method, tuple)()
+        start = sweep_starter(mp, start_method, tuple)
+        pid = start()
+        assert start() is None, "there is nothing else to look after"
         assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
         assert mp.assets.get(DEFAULT_OWNER, asset.asset_id).asset.status is AssetStatus.READY
 
@@ -311,3 +316,31 @@ def test_one_job_is_run_as_an_entry_of_a_stock_worker_asks(installation, mp):
     run(job.job_id)
     run("job_unknown")
     assert job_now(mp, job) == attrs.evolve(job_now(mp, job), attempts=1)
+
+
+@pytest.mark.parametrize(
+    ("number", "kind"), [(signal.SIGALRM, TIMEOUT), (signal.SIGTERM, None)], ids=["its time is over", "drain"]
+)
+def test_a_carrier_that_ends_the_run_of_one_job_gets_it_back_in_order(installation, mp, number, kind):
+    job = submit(mp, add_asset(mp), "stems", seconds=60)
+    program = (
+        "import signal, sys\n"
+        "def raise_it(*_): raise TimeoutError('as RQ does')\n"
+        "signal.signal(signal.SIGALRM, raise_it)\n"
+        "from musproj.worker import run\n"
+        f"run({job.job_id!r})\n"
+        "assert signal.getsignal(signal.SIGALRM) is raise_it"
+    )
+    variables = [
+        f"MUSPROJ_DATA={installation.folder}",
+        "MUSPROJ_PROCESSORS=musproj.testing.trouble:STEMS",
+        "MUSPROJ_DRAIN_S=0",
+    ]
+    process = subprocess.Popen(["env", *variables, sys.executable, "-c", program], cwd=installation.folder)
+    wait_for_status(mp, job, JobStatus.RUNNING)
+    wait_until(mp.metadata.jobs.workers)
+    process.send_signal(number)
+    assert process.wait(30) == 0
+    after = job_now(mp, job)
+    assert after.status is JobStatus.QUEUED
+    assert [attempt.kind for attempt in after.history] == ([kind] if kind else [])

@@ -37,3 +37,17 @@ def test_in_another_thread_nothing_is_installed():
     thread.start()
     thread.join()
     assert seen == [(before, 0)]
+
+
+def test_an_alarm_is_a_note_where_it_is_to_be_heeded_and_nobodys_business_else():
+    raised = []
+    before = signal.signal(signal.SIGALRM, lambda *_: raised.append("as the carrier has it"))
+    try:
+        with StopSignals(heeds_alarm=True) as signals:
+            signal.raise_signal(signal.SIGALRM)
+            assert (signals.is_time_over, signals.count, raised) == (True, 0, [])
+        with StopSignals() as signals:
+            signal.raise_signal(signal.SIGALRM)
+            assert (signals.is_time_over, raised) == (False, ["as the carrier has it"])
+    finally:
+        signal.signal(signal.SIGALRM, before)

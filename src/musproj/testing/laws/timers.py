@@ -6,10 +6,11 @@ import pytest
 
 from musproj.domain.ids import DEFAULT_OWNER
 from musproj.domain.job import FailureKind, Job, JobStatus, WaitReason
-from musproj.domain.ledger import MAX_LOSSES, Worker
+from musproj.domain.ledger import MAX_LOSSES, Rules, Worker
 from musproj.ports.jobs import Tick
+from musproj.testing.clock import FakeClock
 from musproj.testing.contract import LedgerContract
-from musproj.testing.ledger import Ledger
+from musproj.testing.ledger import Ledger, OpenLedger
 from musproj.testing.records import live_worker, new_worker
 from musproj.testing.threads import at_once
 
@@ -41,6 +42,22 @@ class LeaseTimerLaws(LedgerContract):
         claimed = ledger.queue.claim(new_worker())
         assert claimed is not None
         assert (claimed.job.job_id, claimed.job.attempts) == (job.job_id, 2)
+
+    def test_where_ticks_come_once_a_minute_a_minute_is_no_outage(
+        self, open_ledger: OpenLedger, clock: FakeClock
+    ) -> None:
+        """Else every tick would prolong what the one before had prolonged, and nothing was ever lost."""
+        ledger = open_ledger(clock, Rules(longest_tick=timedelta(minutes=1)))
+        ledger.jobs.tick()
+        run = ledger.running(ledger.ready())
+        ledger.clock.advance(timedelta(minutes=1))
+        assert ledger.jobs.tick().requeued == 1
+        again = ledger.queue.claim(new_worker())
+        assert again is not None
+        ledger.clock.advance(timedelta(minutes=2) + MOMENT)
+        tick = ledger.jobs.tick()
+        assert (tick.requeued, tick.extended) == (0, 1)
+        assert ledger.job(run.job).lost == 1
 
     def test_of_8_ticks_one_finds_it(self, ledger: Ledger) -> None:
         """Any number of processes may tick at the same moment."""
