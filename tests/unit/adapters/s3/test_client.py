@@ -40,7 +40,7 @@ def context(credentials: Credentials | None = CREDENTIALS, **changes) -> PluginC
 
 def test_no_query_is_logged(server, client, caplog: pytest.LogCaptureFixture) -> None:
     """urllib3 logs each request line at debug, and a library cannot know who turns that on."""
-    caplog.set_level(logging.DEBUG)
+    caplog.set_level(logging.DEBUG, logger="urllib3")
     server.plays(server.reply(200), server.reply(503))
     client.ask(Question(method="GET", key=KEY))
     with pytest.raises(BackendUnavailableError):
