@@ -53,7 +53,10 @@ def tests(session: nox.Session) -> None:
 def minimal(session: nox.Session) -> None:
     """No extra: the embedded core works, and each error names the extra that is missing."""
     session.install(".", *group("bare"))
-    core = ("tests/unit/domain", "tests/unit/application", "tests/contracts")
+    stores = [
+        f"tests/contracts/test_{store}.py" for store in ("memory", "local_metadata", "local_storage", "fake_multipart")
+    ]
+    core = ("tests/unit/domain", "tests/unit/application", *stores)
     package = [f"tests/architecture/test_{part}.py" for part in ("errors", "extras", "package", "strings")]
     session.run("pytest", *chosen(session, *core, *package), env=ONE_THREAD)
 
