@@ -50,6 +50,15 @@ from musproj.adapters.local.queue import LocalJobQueue
 from musproj.adapters.local.signing import LocalSigner
 from musproj.adapters.local.storage import LocalStorage
 from musproj.adapters.memory import MemoryAssetStore, MemoryJobQueue, MemoryJobStore, MemoryStorage
+from musproj.adapters.redis import plugin as redis_plugin
+from musproj.adapters.redis.assets import RedisAssetStore
+from musproj.adapters.redis.jobs import RedisJobStore
+from musproj.adapters.rq import plugin as rq_plugin
+from musproj.adapters.rq.queue import RqQueue
+from musproj.adapters.s3 import plugin as s3_plugin
+from musproj.adapters.s3.multipart import S3MultipartUploads
+from musproj.adapters.s3.signed_urls import S3SignedUrls
+from musproj.adapters.s3.storage import S3Storage
 from musproj.adapters.system import SystemClock
 from musproj.application.catalog import Catalog
 from musproj.domain.ledger import Worker
@@ -117,16 +126,20 @@ def embed(path: Path) -> None:
 def each_adapter_fills_its_port(
     local: tuple[LocalAssetStore, LocalJobStore, LocalJobQueue, LocalStorage, LocalSigner],
     memory: tuple[MemoryAssetStore, MemoryJobStore, MemoryJobQueue, MemoryStorage],
+    remote: tuple[RedisAssetStore, RedisJobStore, RqQueue, S3Storage, S3SignedUrls, S3MultipartUploads],
 ) -> None:
-    assets: list[AssetStore] = [local[0], memory[0]]
-    jobs: list[JobStore] = [local[1], memory[1]]
-    queues: list[JobQueue] = [local[2], memory[2]]
-    storages: list[Storage] = [local[3], memory[3]]
+    assets: list[AssetStore] = [local[0], memory[0], remote[0]]
+    jobs: list[JobStore] = [local[1], memory[1], remote[1]]
+    queues: list[JobQueue] = [local[2], memory[2], remote[2]]
+    storages: list[Storage] = [local[3], memory[3], remote[3]]
     files: LocalFiles = local[3]
-    signed: SignedUrls = local[4]
-    parts: MultipartUploads = FakeMultipartUploads(memory[3], FakeClock())
+    signed: list[SignedUrls] = [local[4], remote[4]]
+    parts: list[MultipartUploads] = [FakeMultipartUploads(memory[3], FakeClock()), remote[5]]
     clocks: list[Clock] = [SystemClock(), FakeClock()]
     catalog: Catalog = ProcessorCatalog()
-    plugins: tuple[StoragePlugin, MetadataPlugin, QueuePlugin] = (open_storage, open_metadata, open_queue)
+    storage_plugins: list[StoragePlugin] = [open_storage, s3_plugin.open_storage]
+    metadata_plugins: list[MetadataPlugin] = [open_metadata, redis_plugin.open_metadata]
+    queue_plugins: list[QueuePlugin] = [open_queue, rq_plugin.open_queue]
+    plugins = (storage_plugins, metadata_plugins, queue_plugins)
     worker = Worker(worker_id="host:1:boot", types=catalog.runnable())
     _ = (assets, jobs, queues, storages, files, signed, parts, clocks, plugins, worker)
