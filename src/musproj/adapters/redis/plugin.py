@@ -4,13 +4,8 @@ import logging
 from functools import partial
 from urllib.parse import urlsplit
 
-from musproj.adapters.redis.assets import RedisAssetStore
-from musproj.adapters.redis.backend import RedisBackend
-from musproj.adapters.redis.connection import RedisConnection
-from musproj.adapters.redis.health import examine
-from musproj.adapters.redis.jobs import RedisJobStore
-from musproj.adapters.redis.keys import Keys
 from musproj.ports.plugin import OpenedMetadata, PluginContext
+from musproj.registry import require
 
 log = logging.getLogger(__name__)
 
@@ -21,8 +16,18 @@ def open_metadata(url: str, context: PluginContext) -> OpenedMetadata:
     """Open records on a Redis; nothing is sent before it is needed.
 
     Raises:
+        MissingExtraError: the client library is not installed.
         ConfigurationError: the URL is wrong.
     """
+    for module in ("redis", "hiredis"):
+        require(module, "redis")
+    from musproj.adapters.redis.assets import RedisAssetStore
+    from musproj.adapters.redis.backend import RedisBackend
+    from musproj.adapters.redis.connection import RedisConnection
+    from musproj.adapters.redis.health import examine
+    from musproj.adapters.redis.jobs import RedisJobStore
+    from musproj.adapters.redis.keys import Keys
+
     connection = RedisConnection(url)
     parts = urlsplit(url)
     if parts.scheme == "redis" and parts.hostname not in _HERE:

@@ -17,7 +17,7 @@ def open_queue(url: str, context: PluginContext, metadata: OpenedMetadata) -> Jo
         ConfigurationError: the records are elsewhere.
     """
     require("rq", "redis")
-    from musproj.adapters.rq.queue import RqQueue  # noqa: PLC0415 - it imports RQ, which may be missing
+    from musproj.adapters.rq.queue import RqQueue
 
     backend, records = metadata.backend, metadata.jobs
     if not isinstance(backend, Backend) or not isinstance(records, Records) or not _is_at(backend, url):
