@@ -187,7 +187,7 @@ class _Seat:
     def _open(self) -> Any:
         self._connection.connect()
         parser = self._connection._parser  # noqa: SLF001 - which knows the errors by their first words
-        self._socket = self._connection._get_socket()  # noqa: SLF001 - the library has no other door to it
+        self._socket = self._connection._sock  # noqa: SLF001 - the library has no other door to it
         self._reader = hiredis.Reader(protocolError=InvalidResponse, replyError=parser.parse_error)
         return self._socket
 

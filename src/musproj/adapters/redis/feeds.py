@@ -119,7 +119,7 @@ class Line:
 
 
 def _descriptor_of(peer: Connection) -> int:
-    found = peer._get_socket()  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] -- it has no other door to it
+    found: Any = peer._sock  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] -- it has no other door to it
     return -1 if found is None else found.fileno()
 
 
