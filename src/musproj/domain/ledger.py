@@ -313,7 +313,8 @@ def lose(job: Job, *, now: datetime, rules: Rules) -> Job:
         return job.end_cancelled(now=now)
     if _is_worn_out(job, rules):
         return _give_up(job, now)
-    return job.requeue(WaitReason.RETRY, now=now, run_at=now, stage=f"retrying after {WorkerLostError.code}")
+    stage = f"retrying after {WorkerLostError.code}"
+    return job.requeue(WaitReason.RETRY, now=now, run_at=_old_place(job, now), stage=stage)
 
 
 def count_loss(job: Job, *, now: datetime) -> Job:
@@ -418,10 +419,15 @@ def _give_up(job: Job, now: datetime) -> Job:
     return job.fail(JobError(code=code, message=last.message if last else "The worker vanished."), now=now)
 
 
+def _old_place(job: Job, now: datetime) -> datetime:
+    """Return the time at which the job stands in line again: before all that were submitted after it."""
+    return min(job.run_at, now)
+
+
 def _when_again(job: Job, failure: Failure, now: datetime, rules: Rules) -> tuple[WaitReason | None, datetime]:
     asked = min(failure.retry_after or timedelta(0), RETRY_AFTER_CAP)
     if failure.kind is FailureKind.INTERRUPTED:
-        return WaitReason.DRAIN, now
+        return WaitReason.DRAIN, _old_place(job, now)
     if failure.kind in _COST_NO_ATTEMPT:
         return _REASONS[failure.kind], whole_millis(now + max(asked, rules.backoff_base))
     return WaitReason.RETRY, whole_millis(now + max(asked, backoff(job.failures + job.crashes, rules)))

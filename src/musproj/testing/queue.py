@@ -168,6 +168,20 @@ class RedeliveryLaws(LedgerContract):
         ledger.lose_worker()
         assert claimed(ledger, new_worker()) == [job.job_id]
 
+    @pytest.mark.parametrize("ending", ["loss", "drain"])
+    def test_what_was_begun_comes_before_what_came_meanwhile(self, ledger: Ledger, ending: str) -> None:
+        """A job whose worker vanished must not wait for a backlog."""
+        asset = ledger.ready()
+        job = ledger.submit(asset)
+        run = claim(ledger)
+        assert run is not None
+        later = [ledger.submit(asset).job_id for _ in range(30)]
+        if ending == "loss":
+            ledger.lose_worker()
+        else:
+            ledger.release(run, FailureKind.INTERRUPTED)
+        assert claimed(ledger, new_worker()) == [job.job_id, *later]
+
     def test_an_ended_job_never_comes_again(self, ledger: Ledger) -> None:
         """Acknowledged or not."""
         asset = ledger.ready()

@@ -26,7 +26,8 @@ def add_delivery(plan: Plan, backend: RedisBackend, job: Job, number: int) -> No
     plan.write("HSET", key, *(part for field in fields.items() for part in field))
     queue, delivery = wire.queue_key(job.queue), wire.delivery_id(job.job_id, number)
     plan.write("SADD", wire.queues_key, queue)
-    if job.priority > 0:
+    # What was begun before has waited already: the job of a killed worker must not wait for all that came meanwhile.
+    if job.priority > 0 or (job.attempts and job.priority == 0):
         plan.deliver_urgent(queue, backend.keys.urgent(job.queue), delivery)
     else:
         plan.write("RPUSH", queue, delivery)

@@ -27,7 +27,7 @@ class LeaseTimerLaws(LedgerContract):
     """Lost workers, and outages that only look like them."""
 
     def test_a_lost_lease_is_found_once(self, ledger: Ledger) -> None:
-        """The job waits again, due at once, with one loss on record."""
+        """The job waits again, in its old place, with one loss on record."""
         run = ledger.running(ledger.ready())
         announce(ledger, new_worker())
         ledger.live_through(29)
@@ -37,7 +37,7 @@ class LeaseTimerLaws(LedgerContract):
         assert ledger.jobs.tick().requeued == 1
         assert ledger.jobs.tick().requeued == 0
         job = ledger.job(run.job)
-        assert (job.status, job.wait_reason, job.run_at) == (JobStatus.QUEUED, WaitReason.RETRY, ledger.now)
+        assert (job.status, job.wait_reason, job.run_at) == (JobStatus.QUEUED, WaitReason.RETRY, run.job.run_at)
         assert (job.lost, job.attempts, job.token, job.lease_until) == (1, 1, None, None)
         claimed = ledger.queue.claim(new_worker())
         assert claimed is not None
