@@ -201,6 +201,9 @@ class Uploads:
             UploadMismatchError: size or sha256 differ from what was declared, or parts from what was planned.
             ProcessingError: it is no audio, damaged, empty, or over a limit.
         """
+        asset = self.assets.get(owner, asset_id)
+        if asset.status is AssetStatus.READY:
+            return asset
         # A check may have to read gigabytes: who repeats the confirm meanwhile must not have them read again.
         with self._turns.take((owner, asset_id), patience_s=TURN_SECONDS) as is_my_turn:
             if not is_my_turn:
