@@ -12,6 +12,7 @@ from musproj.adapters.local.rows import ASSETS, JOBS
 from musproj.adapters.local.table import LARGEST, Row
 from musproj.domain import ledger
 from musproj.domain.asset import Asset, AssetStatus, UploadError
+from musproj.domain.cursors import number_of, place_of
 from musproj.domain.ids import AssetId, JobId, Owner
 from musproj.domain.job import Job
 from musproj.domain.times import from_millis, to_millis
@@ -62,7 +63,7 @@ class LocalAssetStore(AssetStore):
 
     def list(self, owner: Owner, filters: AssetFilter, *, limit: int, cursor: str | None = None) -> Page[Asset]:
         """Follow an index by id, which sorts by time."""
-        sql, values = _listing(owner, filters, None if cursor is None else paging.place_of(cursor))
+        sql, values = _listing(owner, filters, None if cursor is None else place_of(cursor))
         values.append(min(limit + 1, LARGEST))
 
         found = self._database.read(
@@ -75,7 +76,7 @@ class LocalAssetStore(AssetStore):
     ) -> Page[Version]:
         """Follow the key by number."""
         beyond, order = (">", "ASC") if oldest_first else ("<", "DESC")
-        place = paging.number_of(cursor) if cursor is not None else (0 if oldest_first else LARGEST)
+        place = number_of(cursor) if cursor is not None else (0 if oldest_first else LARGEST)
         sql = f"{rows.VERSION} WHERE asset_id = ? AND n {beyond} ? ORDER BY n {order} LIMIT ?"
 
         def read(connection: sqlite3.Connection) -> list[Row]:

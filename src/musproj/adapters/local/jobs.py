@@ -14,6 +14,7 @@ from musproj.adapters.local.host import boot_id
 from musproj.adapters.local.rows import JOBS
 from musproj.adapters.local.table import LARGEST, as_json
 from musproj.domain import ledger
+from musproj.domain.cursors import place_of
 from musproj.domain.ids import JobId, Owner
 from musproj.domain.job import Job, JobStatus
 from musproj.domain.ledger import Rules, Worker
@@ -65,7 +66,7 @@ class LocalJobStore(JobStore):
 
     def list(self, owner: Owner, filters: JobFilter, *, limit: int, cursor: str | None = None) -> Page[Job]:
         """Follow an index by id, which sorts by time."""
-        sql, values = _listing(owner, filters, None if cursor is None else paging.place_of(cursor))
+        sql, values = _listing(owner, filters, None if cursor is None else place_of(cursor))
         values.append(min(limit + 1, LARGEST))
 
         def read(connection: sqlite3.Connection) -> Page[Job]:

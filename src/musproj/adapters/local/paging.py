@@ -1,12 +1,10 @@
-"""Cursors: the place where the next page goes on, opaque to clients."""
+"""The first rows of a list, and where the next page goes on."""
 
-import base64
-import binascii
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from musproj.adapters.local.table import LARGEST, Row
-from musproj.errors import InvalidCursorError
+from musproj.adapters.local.table import Row
+from musproj.domain.cursors import cursor_of
 from musproj.ports.assets import Page
 
 T = TypeVar("T")
@@ -18,33 +16,4 @@ def page(found: Sequence[Row], limit: int, load: Callable[[Sequence[Row]], Seque
     The place of a row is its first column; one that `load` leaves out, because it cannot be read, has one too.
     """
     shown = found[:limit]
-    return Page(tuple(load(shown)), _encoded(str(shown[-1][0])) if shown and len(found) > limit else None)
-
-
-def place_of(cursor: str) -> str:
-    """Return the place that a cursor stands for.
-
-    Raises:
-        InvalidCursorError: it is malformed.
-    """
-    try:
-        raw = base64.b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
-        return raw.decode("ascii")
-    except (UnicodeError, binascii.Error) as exc:
-        raise InvalidCursorError("The cursor did not come from this list.") from exc
-
-
-def number_of(cursor: str) -> int:
-    """Return the number that a cursor stands for.
-
-    Raises:
-        InvalidCursorError: it is malformed.
-    """
-    place = place_of(cursor)
-    if not place.isdecimal() or len(place) > len(str(LARGEST)) or int(place) > LARGEST:
-        raise InvalidCursorError("The cursor did not come from this list.")
-    return int(place)
-
-
-def _encoded(place: str) -> str:
-    return base64.urlsafe_b64encode(place.encode()).rstrip(b"=").decode()
+    return Page(tuple(load(shown)), cursor_of(str(shown[-1][0])) if shown and len(found) > limit else None)

@@ -9,6 +9,7 @@ from musproj.adapters.memory import paging
 from musproj.adapters.memory.state import MemoryState
 from musproj.domain import ledger
 from musproj.domain.asset import Asset, AssetStatus, UploadError
+from musproj.domain.cursors import number_of, place_of
 from musproj.domain.ids import AssetId, Owner
 from musproj.domain.job import Job
 from musproj.domain.version import Attachment, Version
@@ -53,7 +54,7 @@ class MemoryAssetStore(AssetStore):
 
     def list(self, owner: Owner, filters: AssetFilter, *, limit: int, cursor: str | None = None) -> Page[Asset]:
         """Sort by id, which sorts by time."""
-        after = None if cursor is None else paging.decode(cursor)
+        after = None if cursor is None else place_of(cursor)
         with self._state.lock:
             rows = [
                 asset
@@ -67,7 +68,7 @@ class MemoryAssetStore(AssetStore):
         self, owner: Owner, asset_id: AssetId, *, limit: int, cursor: str | None = None, oldest_first: bool = False
     ) -> Page[Version]:
         """Sort by number."""
-        after = None if cursor is None else paging.decode_number(cursor)
+        after = None if cursor is None else number_of(cursor)
         with self._state.lock:
             self._state.owned_asset(owner, asset_id)
             rows = list(self._state.versions.get(asset_id, {}).values())

@@ -9,6 +9,7 @@ from musproj.adapters.memory.state import MemoryState
 from musproj.adapters.memory.timers import look_at_timers
 from musproj.domain import ledger
 from musproj.domain.asset import Asset, AssetStatus
+from musproj.domain.cursors import place_of
 from musproj.domain.ids import JobId, Owner
 from musproj.domain.job import Job, JobStatus
 from musproj.domain.ledger import Rules, Worker
@@ -68,7 +69,7 @@ class MemoryJobStore(JobStore):
 
     def list(self, owner: Owner, filters: JobFilter, *, limit: int, cursor: str | None = None) -> Page[Job]:
         """Sort by id, which sorts by time."""
-        after = None if cursor is None else paging.decode(cursor)
+        after = None if cursor is None else place_of(cursor)
         with self._state.lock:
             rows = [
                 job

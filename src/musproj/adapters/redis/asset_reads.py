@@ -9,8 +9,9 @@ from musproj.adapters.redis import asset_records
 from musproj.adapters.redis.asset_records import READS
 from musproj.adapters.redis.backend import RedisBackend
 from musproj.adapters.redis.connection import Command
-from musproj.adapters.redis.listing import decoded, encoded, first_id_of
+from musproj.adapters.redis.listing import first_id_of
 from musproj.domain.asset import Asset, AssetStatus
+from musproj.domain.cursors import cursor_of, place_of
 from musproj.domain.ids import AssetId, Owner
 from musproj.errors import AssetNotFoundError, CorruptRecordError
 from musproj.ports.assets import AssetFilter, Page
@@ -78,11 +79,11 @@ def list_assets(
     Raises:
         InvalidCursorError: the cursor is malformed.
     """
-    below = None if cursor is None else decoded(cursor)
+    below = None if cursor is None else place_of(cursor)
     found: list[Asset] = []
     for asset in _walk(backend, owner, filters, below, limit + 1):
         if len(found) == limit:
-            return Page(tuple(found), encoded(found[-1].asset_id))
+            return Page(tuple(found), cursor_of(found[-1].asset_id))
         found.append(asset)
     return Page(tuple(found), None)
 

@@ -1,15 +1,13 @@
 """Pages of jobs, newest first: ids sort by time, so an index of equal scores is in order."""
 
-import base64
-import binascii
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from musproj.adapters.redis.backend import RedisBackend
 from musproj.adapters.redis.job_reads import find_jobs
+from musproj.domain.cursors import cursor_of, place_of
 from musproj.domain.ids import JobId, Owner, new_job_id
 from musproj.domain.job import TERMINAL, Job
-from musproj.errors import InvalidCursorError
 from musproj.ports.assets import Page
 from musproj.ports.jobs import JobFilter
 
@@ -27,11 +25,11 @@ def list_jobs(backend: RedisBackend, owner: Owner, filters: JobFilter, *, limit:
     Raises:
         InvalidCursorError: the cursor is malformed.
     """
-    below = None if cursor is None else decoded(cursor)
+    below = None if cursor is None else place_of(cursor)
     found: list[Job] = []
     for job in _walk(backend, owner, filters, below, limit + 1):
         if len(found) == limit:
-            return Page(tuple(found), encoded(found[-1].job_id))
+            return Page(tuple(found), cursor_of(found[-1].job_id))
         found.append(job)
     return Page(tuple(found), None)
 
@@ -100,21 +98,3 @@ def _drop(backend: RedisBackend, owner: Owner, index: str, gone: list[JobId]) ->
         (dropped,) = backend.connection.execute([("ZREM", keys.owner_jobs(owner, status), *gone)])
         if dropped:
             backend.connection.execute([("HINCRBY", keys.job_counts, status, -dropped)])
-
-
-def encoded(place: str) -> str:
-    """Return the cursor that stands for a place."""
-    return base64.urlsafe_b64encode(place.encode()).rstrip(b"=").decode()
-
-
-def decoded(cursor: str) -> str:
-    """Return the place that a cursor stands for.
-
-    Raises:
-        InvalidCursorError: it is malformed.
-    """
-    try:
-        place = base64.b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
-        return place.decode("ascii")
-    except (UnicodeError, binascii.Error) as exc:
-        raise InvalidCursorError("The cursor did not come from this list.") from exc

@@ -7,16 +7,12 @@ from musproj.adapters.redis.asset_reads import read_beside
 from musproj.adapters.redis.backend import RedisBackend
 from musproj.adapters.redis.connection import Command
 from musproj.adapters.redis.job_records import to_raw
-from musproj.adapters.redis.listing import decoded, encoded
 from musproj.adapters.redis.version_records import from_fields
 from musproj.codec import from_plain
+from musproj.domain.cursors import cursor_of, number_of
 from musproj.domain.ids import AssetId, Owner
 from musproj.domain.version import Attachment, Version
-from musproj.errors import InvalidCursorError
 from musproj.ports.assets import Page
-
-_DIGITS = 15
-"""Of the longest number that a cursor can name."""
 
 
 def versions_page(
@@ -28,14 +24,14 @@ def versions_page(
         AssetNotFoundError: unknown, or another owner's.
         InvalidCursorError: the cursor is malformed.
     """
-    place = None if cursor is None else _number_of(cursor)
+    place = None if cursor is None else number_of(cursor)
     (published,) = read_beside(backend, owner, asset_id, ("LRANGE", backend.keys.versions(asset_id), 0, -1))
     numbers = sorted({int(part) for part in published}, reverse=not oldest_first)
     if place is not None:
         numbers = [number for number in numbers if (number > place) is oldest_first and number != place]
     shown = numbers[:limit]
     is_more = len(numbers) > limit and bool(shown)
-    return Page(tuple(_read(backend, asset_id, shown)), encoded(str(shown[-1])) if is_more else None)
+    return Page(tuple(_read(backend, asset_id, shown)), cursor_of(str(shown[-1])) if is_more else None)
 
 
 def has_version(backend: RedisBackend, asset_id: AssetId, number: int) -> bool:
@@ -56,10 +52,3 @@ def _read(backend: RedisBackend, asset_id: AssetId, numbers: Sequence[int]) -> l
         return []
     commands: list[Command] = [("HGETALL", backend.keys.version(asset_id, number)) for number in numbers]
     return [from_fields(asset_id, to_raw(reply)) for reply in backend.read(*commands)]
-
-
-def _number_of(cursor: str) -> int:
-    place = decoded(cursor)
-    if not place.isdecimal() or len(place) > _DIGITS:
-        raise InvalidCursorError("The cursor did not come from this list.")
-    return int(place)
