@@ -24,8 +24,8 @@ Answer = tuple[int, str, str]
 
 MIB = 1024**2
 LEAST_PART, LARGEST_PART = 5 * MIB, 5 * 1024 * MIB
-LARGEST_PUT = 4_995 * MIB
-"""4.995 GiB, as R2 counts."""
+LARGEST_PUT = 5 * 1024 * MIB - 5 * MIB
+"""R2 docs, platform limits: 4.995 GiB, which is 5 GiB less 5 MiB."""
 MOST_PARTS = 10_000
 KEY_BYTES, METADATA_BYTES = 1_024, 8_192
 LONGEST_S = 604_800

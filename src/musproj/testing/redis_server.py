@@ -1,6 +1,5 @@
 """A redis-server of one's own: to fill, stop, pause, restart, and to follow by a replica."""
 
-import shutil
 import signal
 import subprocess
 import tempfile
@@ -35,11 +34,6 @@ class RedisServer:
         self._replica_of = replica_of
         self._options = options.split()
         (self.port,) = free_ports()
-
-    @staticmethod
-    def is_installed() -> bool:
-        """Tell whether this host has the program."""
-        return shutil.which(PROGRAM) is not None
 
     @property
     def url(self) -> str:

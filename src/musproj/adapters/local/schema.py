@@ -101,8 +101,9 @@ def is_current(connection: sqlite3.Connection) -> bool:
         ConfigurationError: it is another program's.
         SchemaTooNewError: a newer musproj wrote it.
     """
-    version = _pragma(connection, "user_version")
+    # Tables first: where they are there, so is the version, however many processes make the file at this moment.
     tables: int = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+    version = _pragma(connection, "user_version")
     if tables and (version < 1 or _pragma(connection, "application_id") != APPLICATION_ID):
         raise ConfigurationError("The file is a database of another program.", hint="Name another file.")
     if version > CURRENT:

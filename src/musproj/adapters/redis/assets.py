@@ -179,7 +179,9 @@ class RedisAssetStore(AssetStore):
         behind = (first, after.asset_id) if after else (0, "")
         found: list[Asset] = []
         for member, due in garbage.scored(self._backend, self._backend.keys.deleted_assets, first, to_millis(now)):
-            if (due, member) > behind and len(found) < limit:
+            if len(found) == limit:
+                break
+            if (due, member) > behind:
                 found += [asset for asset in asset_reads.find_assets(self._backend, [AssetId(member)]) if asset]
         return found
 

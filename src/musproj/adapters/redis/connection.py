@@ -34,6 +34,11 @@ _pack: Any = cast("Any", hiredis).pack_command  # its stub takes a tuple of one
 
 CONNECT_TIMEOUT_S = 3.0
 REPLY_TIMEOUT_S = 5.0
+OPTIONS = frozenset({
+    "connection_class", "host", "port", "db", "username", "password", "client_name",
+    "ssl_ca_certs", "ssl_ca_path", "ssl_certfile", "ssl_keyfile", "ssl_cert_reqs", "ssl_check_hostname",
+})  # fmt: skip
+"""What a URL may say; the rest is ours to decide."""
 READ_BYTES = 1 << 16
 IDLE_CHECK_S = 1.0
 """A connection that rested longer is looked at before it is used: servers and balancers close idle ones."""
@@ -112,13 +117,14 @@ class RedisConnection:
                 raise
         return self.execute([("EVAL", script.text, *rest), *after])[0]
 
-    def open_apart(self, *, client_name: str | None = None) -> Connection:
-        """Return a connection for one that blocks or subscribes; the caller disconnects it.
+    def open_apart(self, *, patience_s: float) -> Connection:
+        """Return a connection for one that blocks or subscribes, made within `patience_s`; the caller disconnects it.
 
         Raises:
             BackendUnavailableError: it cannot be made.
         """
-        connection = self._kind(**{**self._arguments, "client_name": client_name})
+        limits = {"socket_timeout": patience_s, "socket_connect_timeout": patience_s}
+        connection = self._kind(**{**self._arguments, **limits})
         try:
             connection.connect()
         except (RedisError, OSError) as exc:
@@ -218,4 +224,9 @@ def _arguments_of(url: str) -> dict[str, Any]:
         ) from exc
     if arguments.get("connection_class") not in (None, _library.SSLConnection):
         raise ConfigurationError("A Redis URL begins with redis:// or rediss://.")
+    unknown = sorted(set(arguments) - OPTIONS)
+    if unknown:
+        raise ConfigurationError(
+            f"The Redis URL has unknown options: {', '.join(unknown)}.", hint=f"Known are {', '.join(sorted(OPTIONS))}."
+        )
     return arguments

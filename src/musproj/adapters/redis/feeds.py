@@ -16,6 +16,10 @@ from musproj.ports.changes import ChangeFeed
 
 RETRY_S = 1.0
 """Between two tries to connect anew."""
+FAILED_RETRY = 5
+"""So many times as long after a try that failed."""
+PATIENCE_S = 1.0
+"""What a connection may take to be made: who waits for changes has other things to do."""
 _AWAY = (RedisError, OSError)
 
 
@@ -84,10 +88,11 @@ class Line:
         """Connect anew where the connection broke; tell whether it did so."""
         if self._peer is not None or time.monotonic() < self._retry_at:
             return False
-        self._retry_at = time.monotonic() + RETRY_S
         with suppress(MusProjError):
             self._open()
-        return self._peer is not None
+        # After the attempt: one may take as long as a silent server lets it.
+        self._retry_at = time.monotonic() + RETRY_S * (1 if self.is_open else FAILED_RETRY)
+        return self.is_open
 
     def hang_up(self) -> None:
         """Give up a connection that broke."""
@@ -106,7 +111,7 @@ class Line:
         self._selector.close()
 
     def _open(self) -> None:
-        peer = self._connection.open_apart()
+        peer = self._connection.open_apart(patience_s=PATIENCE_S)
         self._peer = peer
         self._selector.register(_descriptor_of(peer), selectors.EVENT_READ)
         for command in self._greeting:
@@ -137,7 +142,7 @@ class RedisFeed(ChangeFeed):
 
     @property
     def interval(self) -> float:
-        """Between two tries to connect anew; nothing else needs it."""
+        """Between two looks where nobody selects on the descriptor, and between two tries to connect anew."""
         return RETRY_S
 
     def fileno(self) -> int | None:

@@ -34,7 +34,11 @@ def find_jobs(backend: RedisBackend, job_ids: Sequence[JobId]) -> list[StoredJob
 
 def read_jobs(backend: RedisBackend, job_ids: Sequence[JobId]) -> tuple[datetime, list[StoredJob | None]]:
     """Return the time and the records, as `find_jobs`."""
-    now, replies = backend.read_at(*_commands(backend, job_ids))
+    try:
+        now, replies = backend.read_at(*_commands(backend, job_ids))
+    except CorruptRecordError:
+        now, _ = backend.read_at()
+        return now, find_jobs(backend, job_ids)
     return now, _loaded(backend, job_ids, replies)
 
 

@@ -1,8 +1,9 @@
-"""The script that every change of a record goes through: checks first, then writes, all or nothing.
+"""The script that every change of a record goes through: checks first, then writes, with nothing in between.
 
 What is checked and written is decided in Python, by the same laws that hold for every store
 (`musproj.domain.ledger`), from a record that was read before; the script makes sure that this record is still the
-one that was read. So there is one text of the laws, and one script for the server to keep.
+one that was read. So there is one text of the laws. All checks come before the first write; a write that fails
+after that (a key of another type, by somebody else's hand) does not take back the ones before it, as Redis has it.
 """
 
 import hashlib

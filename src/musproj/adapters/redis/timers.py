@@ -5,6 +5,7 @@ other jobs, and if one of them dies, the next one finds what it had claimed.
 """
 
 import logging
+import time
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from functools import partial
@@ -26,6 +27,8 @@ from musproj.ports.jobs import Tick
 
 log = logging.getLogger(__name__)
 
+TICK_S = 2.0
+"""How long one look may take, since it is made by a worker that has beats to give; the next one goes on."""
 PAGE = 100
 FEW = 10
 """So many of those that wait are looked at in each tick, due or not: whoever waits for a worker that is not there
@@ -98,11 +101,12 @@ def tick(backend: RedisBackend, workers: Workers) -> Tick:
     if backend.clock is None and not _is_called_for(backend):
         return Tick()
     done, looks = Tick(), PAGE
+    until = time.monotonic() + TICK_S
     while True:
         due = _claim_due(backend, leases=PAGE, looks=looks)
         done = _sum([done, *_mind(backend, workers, due)])
         looks = 0  # a long queue must not hold up what else is due
-        if not due.is_more:
+        if not due.is_more or time.monotonic() > until:
             return attrs.evolve(done, next_run_at=next_run_at(backend))
 
 
@@ -111,8 +115,9 @@ def deliver_due(backend: RedisBackend, workers: Workers) -> bool:
     now, (reply,) = backend.read_at(("ZRANGE", backend.keys.delayed, 0, 0, "WITHSCORES"))
     if not reply or float(reply[1]) > to_millis(now):
         return False
+    until = time.monotonic() + TICK_S
     is_more = True
-    while is_more:
+    while is_more and time.monotonic() < until:
         due = _claim_due(backend, leases=0, looks=0)
         _mind(backend, workers, due)
         is_more = due.is_more

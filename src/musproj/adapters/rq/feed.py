@@ -31,6 +31,7 @@ class RqFeed(ChangeFeed):
         self._armed_at: float | None = None
         self._thread = threading.get_ident()
         self._is_closed = False
+        self._is_behind = False
         self.arm()
 
     @property
@@ -56,6 +57,9 @@ class RqFeed(ChangeFeed):
         """Tell whether there is a delivery, or may be one because the connection was broken."""
         if self._is_closed:
             return False
+        if self._is_behind:
+            self._is_behind = False
+            return True
         if not self._line.is_open:
             self._armed_at = None
             return self._line.reopen() and self.arm()
@@ -68,6 +72,10 @@ class RqFeed(ChangeFeed):
         if was_waiting and self._armed_at is None:
             self.arm()  # the time was over
         return False
+
+    def hurry(self) -> None:
+        """Tell at the next look that there may be a delivery: a claim ended before it had seen all."""
+        self._is_behind = True
 
     def arm(self) -> bool:
         """Wait for the next delivery; for who has found nothing."""
@@ -89,10 +97,13 @@ class RqFeed(ChangeFeed):
 
     def close(self) -> None:
         """Stop waiting and give back what has come; a second call does nothing."""
-        if not self._is_closed:
+        if self._is_closed:
+            return
+        try:
             self._end(self)
-        self._is_closed = True
-        self._line.close()
+        finally:
+            self._is_closed = True
+            self._line.close()
 
     def rest(self) -> list[str]:
         """Return what has come until the waiting was ended, for it to be given back."""

@@ -21,6 +21,8 @@ log = logging.getLogger(__name__)
 LOOK_S = 20.0
 """Between two looks of an idle worker at what waits apart from the queue."""
 LOOKS_PER_SWEEP = 64
+CLAIM_S = 0.5
+"""How long one claim may go through deliveries that cannot begin."""
 
 
 class RqQueue(JobQueue):
@@ -45,10 +47,15 @@ class RqQueue(JobQueue):
 
     def claim(self, worker: Worker) -> Granted | None:
         """Take deliveries until one begins; one that cannot is dropped, or waits where it is found again."""
+        until = time.monotonic() + CLAIM_S
         while (delivery := self._next(worker)) is not None:
             granted = self._begin(delivery, worker)
             if granted is not None:
                 return granted
+            if time.monotonic() > until:  # who claims has beats to give meanwhile
+                for feed in self._feeds:
+                    feed.hurry()
+                return None
         for feed in list(self._feeds):
             feed.arm()
         return None
@@ -73,9 +80,9 @@ class RqQueue(JobQueue):
 
     def listen(self) -> ChangeFeed:
         """Wait for the next delivery; sweep away what workers that died have left behind."""
-        line = self._records.open_line()
         self._execute(("SADD", self._wire.queues_key, self._source))
         self.sweep()
+        line = self._records.open_line()
         feed = RqFeed(line, self._source, self._taken, self._give_back)
         self._feeds.append(feed)
         return feed
@@ -173,9 +180,13 @@ class RqQueue(JobQueue):
                 self._execute(("CLIENT", "UNBLOCK", feed.client_id))
         except MusProjError:
             log.debug("The waiting could not be ended by a command.", exc_info=True)
-        for delivery in reversed(feed.rest()):
+        unbegun, self._unbegun = list(self._unbegun), deque()
+        for delivery in reversed([*unbegun, *feed.rest()]):
             commands: list[Command] = [("LREM", self._taken, 1, delivery), ("LPUSH", self._source, delivery)]
-            self._backend.connection.execute(commands, atomic=True)
+            try:
+                self._backend.connection.execute(commands, atomic=True)
+            except MusProjError:  # a tick finds it among the taken ones and delivers the job anew
+                log.debug("A delivery could not be given back.", exc_info=True)
 
     def _execute(self, *commands: Command) -> list[Any]:
         return self._backend.connection.execute(commands)

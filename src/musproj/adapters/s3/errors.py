@@ -5,12 +5,11 @@ Of an answer only its status, its code and its request id are told on: the texts
 
 import re
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 from musproj.adapters.s3.address import BucketAddress
 from musproj.adapters.s3.exchange import Answer, Question
+from musproj.adapters.s3.objects import time_of
 from musproj.errors import (
     BackendUnavailableError,
     ChecksumMismatchError,
@@ -25,6 +24,8 @@ from musproj.errors import (
     StorageFullError,
 )
 
+LONGEST_PAUSE_S = 3_600.0
+"""Of a Retry-After: nobody waits for longer, whatever a server says."""
 SKEW_LIMIT_S = 900
 """S3 takes no signature from further in the future ("RequestTimeTooSkewed"), nor from further back in a header."""
 
@@ -128,15 +129,15 @@ def retry_after(text: str | None, now: float) -> float | None:
     if text is None:
         return None
     if text.strip().isdecimal():
-        return float(text)
-    moment = _moment(text)
-    return None if moment is None else max(0.0, moment.timestamp() - now)
+        return min(float(text), LONGEST_PAUSE_S)
+    moment = time_of(text)
+    return None if moment is None else min(max(0.0, moment.timestamp() - now), LONGEST_PAUSE_S)
 
 
 def _denied(
     answer: Answer, code: str | None, told: str, *, now: float, life_s: int, facts: Mapping[str, Any]
 ) -> MusProjError:
-    theirs = _moment(answer.headers.get("date"))
+    theirs = time_of(answer.headers.get("date"))
     ahead = now - theirs.timestamp() if theirs else 0.0
     # What a query carries is called "expired" or "not valid yet", under the code of any other refusal.
     if code == "RequestTimeTooSkewed" or ahead > SKEW_LIMIT_S or -ahead > life_s:
@@ -153,14 +154,6 @@ def _denied(
 def _facts(answer: Answer, asked: Question, code: str | None) -> dict[str, Any]:
     request_id = answer.headers.get("x-amz-request-id")
     return {"key": asked.key, "store_status": answer.status, "store_code": code, "request_id": request_id}
-
-
-def _moment(text: str | None) -> datetime | None:
-    try:
-        found = parsedate_to_datetime(text) if text else None
-    except ValueError:
-        return None
-    return found if found is None or found.tzinfo else found.replace(tzinfo=UTC)
 
 
 _Maker = Callable[[str, Question, BucketAddress, Mapping[str, Any]], MusProjError]

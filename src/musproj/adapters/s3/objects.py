@@ -73,11 +73,12 @@ def verified_sha256(headers: Mapping[str, str]) -> str | None:
 
 
 def time_of(text: str | None) -> datetime | None:
-    """Read a Last-Modified; what cannot be read is none."""
+    """Read a date of a header; what cannot be read is none, and one without a zone is UTC (RFC 5322, 3.3: -0000)."""
     try:
-        return parsedate_to_datetime(text) if text else None
+        found = parsedate_to_datetime(text) if text else None
     except ValueError:
         return None
+    return found if found is None or found.tzinfo else found.replace(tzinfo=UTC)
 
 
 def iso_time(text: str) -> datetime:
