@@ -5,13 +5,19 @@ import subprocess
 import tempfile
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 from redis import Redis
 
 from musproj.testing.processes import HOST, free_ports, start, stop, wait_until_up
 
 PROGRAM = "redis-server"
+
+
+class Addressed(Protocol):
+    """What listens on a port of this host: a server, or a relay before one."""
+
+    port: int
 
 
 class RedisServer:
@@ -22,12 +28,12 @@ class RedisServer:
         ...     redis.command("PING")
     """
 
-    def __init__(self, *, appendonly: bool = False, replica_of: "RedisServer | None" = None, options: str = "") -> None:
+    def __init__(self, *, appendonly: bool = False, replica_of: "Addressed | None" = None, options: str = "") -> None:
         """Note how to start it.
 
         Args:
             appendonly: Whether it writes a log, synced each second, and so survives `restart`.
-            replica_of: The server to follow.
+            replica_of: The server to follow, or a relay before it.
             options: More of its command line, such as `--repl-diskless-sync-delay 0`.
         """
         self._appendonly = appendonly

@@ -52,6 +52,11 @@ class Relay:
         """Close every connection; new ones are welcome."""
         self._loop.call_soon_threadsafe(self._close_all)
 
+    def point_at(self, port: int) -> None:
+        """Lead to another server from now on, and drop every connection to the one before."""
+        self._target = port
+        self.drop()
+
     async def _listen(self) -> asyncio.Server:
         return await asyncio.start_server(self._serve, HOST, 0)
 

@@ -49,7 +49,7 @@ def when(error: MusProjError, api) -> httpx.Response:
 def on_confirm(error: MusProjError, api) -> httpx.Response:
     """Confirm an upload that the probe refuses with `error`."""
     api.mp.metadata.assets.claim_confirm = raising(error)
-    return api.post(f"/uploads/confirm/{UNKNOWN}")
+    return api.post(f"/uploads/confirm/{api.pending_asset()}")
 
 
 def gain(api, **body) -> httpx.Response:
