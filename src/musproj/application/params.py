@@ -102,7 +102,9 @@ def schema(params_class: type) -> dict[str, object]:
 
 @cache
 def _fields(params_class: type) -> dict[str, "attrs.Attribute[Any]"]:
-    return {camel(field.name): field for field in attrs.fields(params_class)}
+    """Return the fields by their names on the wire: a class's own before those that it shares with others."""
+    fields = sorted(attrs.fields(params_class), key=lambda field: field.inherited)
+    return {camel(field.name): field for field in fields}
 
 
 def _type_of(params_class: type, field: "attrs.Attribute[Any]") -> Any:

@@ -1,51 +1,24 @@
 """`analyze`: loudness, true peak and levels of a file; a result, no version."""
 
 from collections.abc import Mapping
-from typing import Literal
 
 import attrs
-from attrs.validators import and_, ge, in_, instance_of, le
 
 from musproj.ports.processor import Context, InputFile, Outcome, Port, Processor, ProcessorSpec
+from musproj.processors._fields import InputParams, flag, number
 
 _CURVE_FLOOR_LUFS = -70.0
 """BS.1770's absolute gate: below it a curve says silence."""
 
 
 @attrs.frozen(kw_only=True)
-class AnalyzeParams:
+class AnalyzeParams(InputParams):
     """What to measure beside loudness."""
 
-    true_peak: bool = attrs.field(
-        default=True,
-        validator=instance_of(bool),
-        metadata={"description": "Measure the true peak; about a fifth of the time."},
-    )
-    curves: bool = attrs.field(
-        default=False,
-        validator=instance_of(bool),
-        metadata={"description": "Give the short-term loudness over time as `curve`."},
-    )
-    curve_step: float = attrs.field(
-        default=1.0,
-        validator=and_(ge(0.1), le(10.0)),
-        metadata={"unit": "s", "min": 0.1, "max": 10.0, "description": "Distance of the curve's values."},
-    )
-    dual_mono: bool = attrs.field(
-        default=False,
-        validator=instance_of(bool),
-        metadata={"description": "Count a mono file twice, as played on two loudspeakers (+3.01 LU)."},
-    )
-    strict: bool = attrs.field(
-        default=False,
-        validator=instance_of(bool),
-        metadata={"description": "Refuse a file that is shorter than its header says."},
-    )
-    on_nonfinite: Literal["zero", "reject"] = attrs.field(
-        default="zero",
-        validator=in_(("zero", "reject")),
-        metadata={"description": "Replace samples that are NaN or infinite by 0, or refuse the file."},
-    )
+    true_peak: bool = flag("Measure the true peak; about a fifth of the time.", default=True)
+    curves: bool = flag("Give the short-term loudness over time as `curve`.")
+    curve_step: float = number(1.0, 0.1, 10.0, "s", "Distance of the curve's values.")
+    dual_mono: bool = flag("Count a mono file twice, as played on two loudspeakers (+3.01 LU).")
 
 
 SPEC = ProcessorSpec(

@@ -1,5 +1,6 @@
 """What the tests of the processors share."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -50,3 +51,17 @@ def libebur128() -> Callable[..., tuple[float, float, float]]:
         return meter.get_loudness_global(state), meter.get_loudness_range(state), 20 * float(np.log10(peak))
 
     return measure
+
+
+@pytest.fixture
+def told_keys() -> Callable[[str], set[str]]:
+    """Give a function: a processor's name → the keys that its page lists for the result."""
+
+    def keys(name: str) -> set[str]:
+        page = (Path(__file__).parents[3] / f"docs/reference/processors/{name}.md").read_text(encoding="utf-8")
+        table = re.search(rf"^#+ Result of {name}\n(.*?)(?=^#|\Z)", page, re.MULTILINE | re.DOTALL)
+        assert table
+        rows = [line for line in table[1].splitlines() if line.startswith("|")][2:]
+        return {key for row in rows for key in re.findall(r"`(\w+)`", row.split("|")[1])}
+
+    return keys

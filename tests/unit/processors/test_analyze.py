@@ -145,3 +145,11 @@ def test_strict_refuses_a_cut_file(tmp_path, ctx):
 
     with pytest.raises(AudioTruncatedError):
         analyze.run({"input": as_input(path)}, AnalyzeParams(strict=True), ctx)
+
+
+def test_the_result_holds_the_keys_of_its_page(tmp_path, ctx, told_keys):
+    path = tones.write(tmp_path / "in.wav", tones.music(4.0), 44_100)
+
+    data = analyze.run({"input": as_input(path)}, AnalyzeParams(curves=True), ctx).data
+
+    assert told_keys("analyze") - {"truncated", "nonFiniteSamples", "outOfRangeSamples"} == set(data)

@@ -327,3 +327,12 @@ def test_every_stage_can_be_cancelled_within_a_second(tmp_path, stage):
         enhance.run({"input": as_input(path)}, EnhanceParams(), ctx)
 
     assert time.monotonic() - ctx.cancelled_at < 1.0
+
+
+def test_the_result_holds_the_keys_of_its_page(tmp_path, ctx, told_keys):
+    path = tones.write(tmp_path / "in.wav", tones.music(4.0), 44_100)
+
+    data = enhance.run({"input": as_input(path)}, EnhanceParams(), ctx).data
+
+    sometimes = {"truncated", "nonFiniteSamples", "outOfRangeSamples", "clippedSamples"}
+    assert told_keys("enhance") - sometimes == set(data)

@@ -1,0 +1,52 @@
+"""The kinds of parameter that the processors here are made of, and the ones that several share."""
+
+from typing import Any, Literal
+
+import attrs
+from attrs.validators import and_, ge, in_, instance_of, le
+
+
+def number(default: float, least: float, most: float, unit: str, description: str) -> float:
+    """Return an attrs field of a number within bounds."""
+    metadata = {"unit": unit, "min": least, "max": most, "description": description}
+    field: float = attrs.field(default=default, validator=and_(ge(least), le(most)), metadata=metadata)
+    return field
+
+
+def whole(default: int, least: int, most: int, description: str, *, unit: str | None = None) -> int:
+    """Return an attrs field of a whole number within bounds."""
+    metadata = {"min": least, "max": most, "description": description} | ({"unit": unit} if unit else {})
+    field: int = attrs.field(default=default, validator=and_(instance_of(int), ge(least), le(most)), metadata=metadata)
+    return field
+
+
+def choice(default: object, among: tuple[object, ...], description: str) -> Any:
+    """Return an attrs field of one value out of a few."""
+    return attrs.field(default=default, validator=in_(among), metadata={"description": description})
+
+
+def flag(description: str, *, default: bool = False) -> bool:
+    """Return an attrs field that is on or off."""
+    field: bool = attrs.field(default=default, validator=instance_of(bool), metadata={"description": description})
+    return field
+
+
+@attrs.frozen(kw_only=True)
+class InputParams:
+    """How strictly the input is read."""
+
+    strict: bool = flag("Refuse a file that is shorter than its header says.")
+    on_nonfinite: Literal["zero", "reject"] = choice(
+        "zero", ("zero", "reject"), "Replace samples that are NaN or infinite by 0, or refuse the file."
+    )
+
+
+@attrs.frozen(kw_only=True)
+class PcmParams(InputParams):
+    """How a result without loss is written."""
+
+    format: Literal["wav", "flac"] = choice("wav", ("wav", "flac"), "Container of the result.")
+    bits: Literal[16, 24] = choice(24, (16, 24), "Bits of the result's samples.")
+    dither: Literal["none", "tpdf"] = choice(
+        "none", ("none", "tpdf"), "Noise of ±1 step, the same for the same input, before rounding."
+    )
