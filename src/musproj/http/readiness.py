@@ -63,11 +63,15 @@ class Readiness:
 
     def _checks(self) -> Iterator[tuple[str, Callable[[], object]]]:
         mp = self._mp
-        yield "metadata", lambda: mp.metadata.jobs.list(DEFAULT_OWNER, JobFilter(), limit=1)
+        yield "metadata", self._look_at_metadata
         yield "queue", mp.queue.next_run_at
         yield "storage", self._look_at_storage
         if mp.opened_storage.local_files is not None:
             yield "disk", self._look_at_disk
+
+    def _look_at_metadata(self) -> None:
+        self._mp.metadata.jobs.list(DEFAULT_OWNER, JobFilter(), limit=1)
+        self._mp.metadata.check_writable()
 
     def _look_at_storage(self) -> None:
         try:

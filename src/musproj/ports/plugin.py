@@ -77,6 +77,8 @@ class OpenedMetadata:
     """The adapter's own handle, which a queue of the same technology may share."""
     check: Callable[[], str] = lambda: "ok"
     """Looks at its integrity; returns a sentence, raises `MusProjError` where something is wrong."""
+    check_writable: Callable[[], None] = lambda: None
+    """Raises `UnavailableError` where reads may work but a write would be refused; cheap enough for every few seconds."""
     examine: Callable[[], Iterable[Finding]] = tuple
     """Looks at how its server is set up, where it has one."""
 

@@ -128,8 +128,17 @@ def _descriptor_of(peer: Connection) -> int:
     return -1 if found is None else found.fileno()
 
 
+QUIET_S = 10.0
+"""Then a feed asks whether anybody is still there."""
+OVERDUE_S = 5.0
+"""How long the answer may take."""
+
+
 class RedisFeed(ChangeFeed):
-    """Hears what is published about changes; after an outage it tells of one, since it may have missed some."""
+    """Hears what is published about changes; after an outage it tells of one, since it may have missed some.
+
+    A peer that vanished without a word, as behind a firewall that forgot the connection, is found out by a PING.
+    """
 
     def __init__(self, connection: RedisConnection, channel: str) -> None:
         """Subscribe.
@@ -139,6 +148,8 @@ class RedisFeed(ChangeFeed):
         """
         self._line = Line(connection, [("SUBSCRIBE", channel)])
         self._is_closed = False
+        self._heard_at = time.monotonic()
+        self._asked_at: float | None = None
 
     @property
     def interval(self) -> float:
@@ -154,11 +165,29 @@ class RedisFeed(ChangeFeed):
         if self._is_closed:
             return False
         if not self._line.is_open:
+            self._heard_at, self._asked_at = time.monotonic(), None
             return self._line.reopen()
         heard = self._line.hear()
-        return bool(heard) or not self._line.is_open
+        if heard:
+            self._heard_at, self._asked_at = time.monotonic(), None
+        else:
+            self._see_whether_anybody_is_there()
+        return not all(map(_is_pong, heard)) or not self._line.is_open
 
     def close(self) -> None:
         """Close the connection."""
         self._is_closed = True
         self._line.close()
+
+    def _see_whether_anybody_is_there(self) -> None:
+        now = time.monotonic()
+        if self._asked_at is not None:
+            if now > self._asked_at + OVERDUE_S:
+                self._line.hang_up()
+        elif now > self._heard_at + QUIET_S and self._line.say("PING"):
+            self._asked_at = now
+
+
+def _is_pong(word: Any) -> bool:
+    """Tell an answer to PING, as a list where RESP 2 is spoken to a subscriber."""
+    return (word[0] if isinstance(word, list) else word) in (b"pong", b"PONG", "PONG")

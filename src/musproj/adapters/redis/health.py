@@ -10,6 +10,8 @@ from musproj.ports.findings import Finding, Status
 
 OLDEST = (6, 2)
 """LMOVE and BLMOVE, ZRANGE BYSCORE, SET … GET."""
+READY_MS = 60_000
+"""Then the key that tells nothing goes by itself."""
 ENTRIES = 100
 """So many of the queue's first entries are looked at."""
 
@@ -27,6 +29,15 @@ def examine(backend: RedisBackend, queue: str) -> Iterator[Finding]:
     yield _replicas(facts, backend.wait_ms)
     if backend.wire is not None:
         yield from _queue(backend, backend.wire, queue)
+
+
+def check_writable(backend: RedisBackend) -> None:
+    """Write a key that means nothing: a replica and a full server answer reads as if all were well.
+
+    Raises:
+        BackendUnavailableError: no answer, or a refusal.
+    """
+    backend.read(("SET", backend.keys.ready, "1", "PX", READY_MS))
 
 
 def _facts(backend: RedisBackend) -> Mapping[str, str]:

@@ -80,7 +80,11 @@ def _repair(backend: RedisBackend, corrupt: StoredJob, raw: Raw, now: datetime) 
     """Write the failed job that the record is taken for; None where somebody changed it meanwhile."""
     job_id = corrupt.job.job_id
     plan = Plan(at=to_millis(now))
-    plan.require(backend.keys.job(job_id), "rev", raw.get("rev"))
+    revision = raw.get("rev")
+    if revision is None or revision.isdecimal():
+        plan.require(backend.keys.job(job_id), "rev", revision)
+    else:  # bytes that no text stands for; nobody changes such a record but by this repair
+        plan.require_presence(backend.keys.job(job_id), present=True)
     add_repair(plan, backend, corrupt, raw.get("status"))
     if not isinstance(plan.apply(backend.connection), Applied):
         return None

@@ -122,6 +122,11 @@ class Keys:
         return f"{self.prefix}jobs:lastTick"
 
     @property
+    def ready(self) -> str:
+        """String: written to see whether writes are taken."""
+        return f"{self.prefix}ready"
+
+    @property
     def workers(self) -> str:
         """Hash: worker → JSON of what it last said of itself."""
         return f"{self.prefix}workers"

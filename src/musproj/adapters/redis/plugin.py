@@ -24,7 +24,7 @@ def open_metadata(url: str, context: PluginContext) -> OpenedMetadata:
     from musproj.adapters.redis.assets import RedisAssetStore
     from musproj.adapters.redis.backend import RedisBackend
     from musproj.adapters.redis.connection import RedisConnection
-    from musproj.adapters.redis.health import examine
+    from musproj.adapters.redis.health import check_writable, examine
     from musproj.adapters.redis.jobs import RedisJobStore
     from musproj.adapters.redis.keys import Keys
 
@@ -48,5 +48,6 @@ def open_metadata(url: str, context: PluginContext) -> OpenedMetadata:
         jobs=RedisJobStore(backend),
         close=connection.close,
         backend=backend,
+        check_writable=partial(check_writable, backend),
         examine=partial(examine, backend, context.queue_name),
     )
