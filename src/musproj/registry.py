@@ -44,6 +44,9 @@ BUILT_IN: Mapping[str, Mapping[str, str]] = {
     PROCESSORS: {
         "analyze": "musproj.processors.analyze:analyze",
         "enhance": "musproj.processors.enhance:enhance",
+        "resample": "musproj.processors.resample:resample",
+        "transcode": "musproj.processors.transcode:transcode",
+        "trim": "musproj.processors.trim:trim",
     },
 }
 """Entry-point group → name → `module:object`. Lower layers are named here only as strings."""

@@ -79,7 +79,8 @@ class Jobs:
             IdempotencyMismatchError: the key was used with another request.
         """
         processor = self.catalog.get(spec.type).spec
-        checked = params.canonical(params.parse(processor.params, spec.params))
+        parsed = params.parse(processor.params, spec.params)
+        checked = params.canonical(parsed)
         check_ports(processor, spec.inputs, single="/assetId")
         resolved = [
             self._resolve(owner, port.name, spec.inputs[port.name])
@@ -93,7 +94,7 @@ class Jobs:
         )  # fmt: skip
         job = attrs.evolve(
             job,
-            needs=tuple(sorted({need for _, needs in resolved for need in needs})),
+            needs=tuple(sorted({*processor.needs(parsed), *(need for _, needs in resolved for need in needs)})),
             force=spec.force,
             priority=spec.priority,
             run_at=spec.run_at or now,

@@ -132,7 +132,7 @@ def _coerce(value: object, kind: Any) -> object:
         if value not in options or isinstance(value, bool) != isinstance(options[0], bool):
             msg = "must be one of " + ", ".join(str(option) for option in options)
             raise ValueError(msg)
-        return value
+        return options[options.index(value)]  # 16.0 is the integer 16
     if kind is bool or isinstance(value, bool):
         if kind is not bool or not isinstance(value, bool):
             raise TypeError(_expected(kind, value))
@@ -209,7 +209,8 @@ def _property(params_class: type, field: "attrs.Attribute[Any]") -> dict[str, ob
     entry: dict[str, object] = {}
     if typing.get_origin(kind) is Literal:
         options = list(typing.get_args(kind))
-        entry |= {"type": _JSON_TYPES[type(options[0])], "enum": options}
+        kinds = list(dict.fromkeys(_JSON_TYPES[type(option)] for option in options))
+        entry |= {"type": kinds[0] if len(kinds) == 1 else kinds, "enum": options}
     else:
         entry["type"] = _JSON_TYPES[kind]
     entry |= _bounds(field)

@@ -33,7 +33,7 @@ def fixed(request: ThenRequest, place: str, catalog: Catalog, now: datetime) -> 
     """
     try:
         processor = catalog.get(request.type).spec
-        checked = params.canonical(params.parse(processor.params, request.params))
+        parsed = params.parse(processor.params, request.params)
     except InvalidError as exc:
         raise _at(place, exc) from exc
     if [port.name for port in processor.inputs if port.required] != [SINGLE_PORT]:
@@ -42,7 +42,8 @@ def fixed(request: ThenRequest, place: str, catalog: Catalog, now: datetime) -> 
     return ThenJob(
         job_id=new_job_id(now),
         type=request.type,
-        params=checked,
+        params=params.canonical(parsed),
+        needs=processor.needs(parsed),
         processor_version=processor.version,
         max_attempts=processor.max_attempts,
     )
@@ -58,7 +59,7 @@ def jobs_of(asset: Asset, file: File, *, now: datetime, lifetime: timedelta, que
             owner=asset.owner,
             inputs=(JobInput(port=SINGLE_PORT, asset_id=asset.asset_id, version=1),),
             params=then.params,
-            needs=media.needs_of(file.content_type),
+            needs=tuple(sorted({*media.needs_of(file.content_type), *then.needs})),
             processor_version=then.processor_version,
             created_at=now,
             updated_at=now,

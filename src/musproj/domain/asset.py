@@ -50,6 +50,8 @@ class ThenJob:
     job_id: JobId
     type: str
     params: dict[str, object]
+    needs: tuple[str, ...] = ()
+    """What a worker must have for these parameters, beside what the upload will turn out to need."""
     processor_version: str = ""
     max_attempts: int = 5
 

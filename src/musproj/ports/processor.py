@@ -53,6 +53,11 @@ class Port:
     required: bool = True
 
 
+def no_needs(_params: Any) -> tuple[str, ...]:
+    """Return nothing: what most processors need beside their extra, whatever their parameters."""
+    return ()
+
+
 @attrs.frozen(kw_only=True)
 class ProcessorSpec:
     """What a processor declares; readable without any of its libraries."""
@@ -82,6 +87,8 @@ class ProcessorSpec:
     """The extra without which a worker cannot run it."""
     requires: tuple[str, ...] = ()
     """Importable top-level modules that must be there to run it."""
+    needs: Callable[[Any], tuple[str, ...]] = no_needs
+    """Parameters → what a run with them takes beside `extra`, as a job's `needs` names it: `codecs`."""
     timeout_seconds: float | None = None
     """None: max(60 s, 10 × duration / speed), 3,600 s where the duration is unknown."""
     max_attempts: int = 5

@@ -18,6 +18,12 @@ _CODECS = frozenset(
 _SLACK = 4_096
 """AAC's priming and padding: up to two packets of 1,024 on each side."""
 
+_MAX_PLANES = 7
+"""PyAV 18 counts a frame's planes up to the first null, and behind the eighth there is none: it reads on, and dies."""
+_ALAC_BITS = 17
+"""Where FFmpeg's extradata, a whole `alac` atom, has the sample size."""
+_PCM_24 = "pcm_s24"
+
 _HINT = "pip install 'musproj[codecs]'"
 
 
@@ -51,6 +57,7 @@ class AvDecoder:
             raise
         self._surplus = index.priming if index else 0
         self._left = index.claimed_frames if index else None
+        self._interleaver: Any = None
         self._frames = self._decode()
         self._rest: NDArray[Any] = np.empty((0, self.header.channels), np.float32)
 
@@ -115,11 +122,21 @@ class AvDecoder:
             codec=context.name,
             sample_rate=rate,
             channels=channels,
-            bits=int(context.format.bits) if lossless and context.format else None,
+            bits=_bits(context) if lossless and context.format else None,
             frames=frames,
             claimed_frames=frames,
             speakers=names if len(names) == channels and set(names) <= set(SPEAKERS) else None,
         )
+
+    def _packed(self, frame: Any) -> Any:
+        """Return `frame` in frames that can be looked into: with channels interleaved where it has too many planes."""
+        if not frame.format.is_planar or self.header.channels <= _MAX_PLANES:
+            return [frame]
+        if self._interleaver is None:
+            self._interleaver = self._library.AudioResampler(
+                format=frame.format.packed, layout=frame.layout, rate=frame.sample_rate
+            )
+        return self._interleaver.resample(frame)
 
     def _decode(self) -> Generator[Any]:
         shape = self.header.sample_rate, self.header.channels
@@ -127,10 +144,19 @@ class AvDecoder:
             for frame in self._file.decode(self._stream):
                 if (frame.sample_rate, len(frame.layout.channels)) != shape:
                     raise AudioCorruptError("Sample rate or channels change in the middle of the file")
-                samples = frame.to_ndarray()
-                yield self._cut(samples.T if frame.format.is_planar else samples.reshape(-1, shape[1]))
+                for part in self._packed(frame):
+                    samples = part.to_ndarray()
+                    yield self._cut(samples.T if part.format.is_planar else samples.reshape(-1, shape[1]))
         except self._library.error.FFmpegError as exc:
             raise AudioCorruptError(f"Decoding stopped in the middle of the file{_why(exc)}.") from exc
+
+
+def _bits(context: Any) -> int:
+    """Return the bits that are coded; FFmpeg decodes 20 and 24 of them into 32."""
+    extra = context.extradata or b""
+    if context.name == "alac" and len(extra) > _ALAC_BITS:
+        return extra[_ALAC_BITS]
+    return 24 if context.name.startswith(_PCM_24) else int(context.format.bits)
 
 
 def _why(exc: Exception) -> str:

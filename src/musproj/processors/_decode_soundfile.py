@@ -11,6 +11,7 @@ from musproj.errors import AudioCorruptError, MissingExtraError, UnsupportedForm
 from musproj.processors import _flac
 from musproj.processors._decoder import Block
 from musproj.processors._header import Header, Note
+from musproj.processors._vorbis import VORBIS_TO_WAVE
 
 _STEP = 4_096
 """Frames per call: libsndfile tells nothing of what it decoded before an error within a call."""
@@ -28,15 +29,6 @@ _CODECS = {
     ("MP3", "MPEG_LAYER_III"): "mp3",
 }
 _MAJOR = {"flac": "FLAC", "ogg": "OGG", "mp3": "MP3"}
-
-# Vorbis I §4.3.9 (Opus takes it over): where each channel of WAVEFORMATEXTENSIBLE's order stands.
-_VORBIS_TO_WAVE = {
-    3: (0, 2, 1),
-    5: (0, 2, 1, 3, 4),
-    6: (0, 2, 1, 5, 3, 4),
-    7: (0, 2, 1, 6, 5, 3, 4),
-    8: (0, 2, 1, 7, 5, 6, 3, 4),
-}
 
 
 class SoundFileDecoder:
@@ -65,7 +57,7 @@ class SoundFileDecoder:
         if start:
             self.header = attrs.evolve(self.header, notes=(Note("headerInconsistent", "Padding was passed over."),))
         self.claim_slack = _MP3_SLACK if container == "mp3" else 0
-        self._order = list(_VORBIS_TO_WAVE.get(self.header.channels, ())) if container == "ogg" else []
+        self._order = list(VORBIS_TO_WAVE.get(self.header.channels, ())) if container == "ogg" else []
         self._ended = False
 
     def read(self, out: Block) -> int:

@@ -5,14 +5,15 @@ Layout: Microsoft RIFF (mmreg.h); EBU Tech 3306, whose JUNK chunk turns into ds6
 
 import errno
 import struct
-from pathlib import Path
 
 import numpy as np
 
 from musproj.errors import EncodeUnsupportedError, LimitExceededError, StorageFullError, UnsupportedFormatError
 from musproj.processors._decoder import Block
+from musproj.processors._encoder import Target
 from musproj.processors._header import SPEAKERS
 from musproj.processors._quantize import Quantizer, check_finite
+from musproj.processors._tags import Tags
 
 _BITS = {"PCM_16": 16, "PCM_24": 24, "PCM_32": 32, "FLOAT": 32}
 _PCM, _FLOAT, _EXTENSIBLE = 1, 3, 0xFFFE
@@ -22,41 +23,44 @@ _MAX_RIFF = 2**32 - 2**20
 _SURELY_SMALL = 2**30
 """Files expected to stay below begin with the plain header that the simplest readers want."""
 _MAX_CHANNELS = 65_535
+_INFO = {
+    "title": b"INAM",
+    "artist": b"IART",
+    "album": b"IPRD",
+    "date": b"ICRD",
+    "comment": b"ICMT",
+    "track": b"ITRK",
+}
 
 
 class WavEncoder:
     """Writes integers or floats."""
 
-    def __init__(
-        self,
-        path: Path,
-        *,
-        subtype: str,
-        sample_rate: int,
-        channels: int,
-        frames: int | None,
-        speakers: tuple[str, ...] | None,
-        dither_seed: int | None,
-    ) -> None:
-        """Create `path`; `frames` is the expected length, if it is known.
+    def __init__(self, target: Target) -> None:
+        """Create the file.
 
         Raises:
             UnsupportedFormatError: no such subtype.
             EncodeUnsupportedError: too many channels.
         """
+        subtype, channels = target.subtype or "PCM_24", target.channels
         if subtype not in _BITS:
             raise UnsupportedFormatError(f"WAV has no subtype {subtype!r} here; there are {', '.join(_BITS)}")
         if not 0 < channels <= _MAX_CHANNELS:
             raise EncodeUnsupportedError(f"WAV takes no {channels} channels", channels=channels)
         self._bits = _BITS[subtype]
         self._float = subtype == "FLOAT"
-        self._quantizer = Quantizer(self._bits, dither_seed)
+        self._quantizer = Quantizer(self._bits, target.dither_seed)
         self._frame_bytes = channels * self._bits // 8
-        self._fmt = _format_chunk(sample_rate, channels, self._bits, floats=self._float, speakers=speakers)
-        self._growing = frames is None or frames * self._frame_bytes > _SURELY_SMALL
+        self._fmt = _format_chunk(
+            target.sample_rate, channels, self._bits, floats=self._float, speakers=target.speakers
+        )
+        self._is_rf64 = target.suffix == ".rf64"
+        self._growing = self._is_rf64 or target.frames is None or target.frames * self._frame_bytes > _SURELY_SMALL
+        self._tail = _info_chunk(target.tags)
         self.frames = 0
-        self._path = path
-        self._file = path.open("wb")
+        self._path = target.path
+        self._file = self._path.open("wb")
         self._put(self._head())
 
     @property
@@ -66,7 +70,9 @@ class WavEncoder:
 
     def write(self, block: Block) -> None:
         """Append `block`."""
-        if self._float:
+        if self._float and block.dtype.kind == "i":
+            self._put((block / -float(np.iinfo(block.dtype).min)).astype("<f4").data)
+        elif self._float:
             check_finite(block)
             self._put(np.ascontiguousarray(block, "<f4").data)
         else:
@@ -84,7 +90,7 @@ class WavEncoder:
             self.abort()
             raise LimitExceededError("The WAV outgrew 4 GiB", limit="outputBytes", value=size, max=_MAX_RIFF)
         try:
-            self._put(b"\0" * (size & 1))
+            self._put(b"\0" * (size & 1) + self._tail)
             self._file.seek(0)
             self._put(self._head())
         finally:
@@ -108,8 +114,8 @@ class WavEncoder:
         size = self.frames * self._frame_bytes
         reserved = 36 if self._growing else 0
         fact = struct.pack("<4sII", b"fact", 4, min(self.frames, 0xFFFF_FFFF)) if self._float else b""
-        riff_size = 4 + reserved + len(self._fmt) + len(fact) + 8 + size + (size & 1)
-        large = size > _MAX_RIFF
+        riff_size = 4 + reserved + len(self._fmt) + len(fact) + 8 + size + (size & 1) + len(self._tail)
+        large = self._is_rf64 or size > _MAX_RIFF
         if large:
             spare = struct.pack("<4sIQQQI", b"ds64", 28, riff_size, size, self.frames, 0)
         else:
@@ -139,6 +145,15 @@ def _format_chunk(
     else:
         body = struct.pack("<H", tag) + shape
     return struct.pack("<4sI", b"fmt ", len(body)) + body
+
+
+def _info_chunk(tags: Tags) -> bytes:
+    """Return the LIST chunk of the texts, in UTF-8 as FFmpeg and libsndfile write them; nothing where there are none."""
+    body = b"INFO"
+    for name, text in tags.fields.items():
+        value = text.encode() + b"\0"
+        body += struct.pack("<4sI", _INFO[name], len(value)) + value + b"\0" * (len(value) & 1)
+    return struct.pack("<4sI", b"LIST", len(body)) + body if tags.fields else b""
 
 
 def _packed(samples: "np.ndarray[tuple[int, ...], np.dtype[np.int32]]", bits: int) -> bytes | memoryview:

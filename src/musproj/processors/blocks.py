@@ -20,13 +20,14 @@ from musproj.errors import AudioCorruptError, AudioEmptyError, AudioTruncatedErr
 from musproj.ports.processor import AudioInfo, Context, InputFile
 from musproj.processors._decoder import Block, Decoder
 from musproj.processors._encode import open_encoder
-from musproj.processors._encoder import Encoder
+from musproj.processors._encoder import Encoder, Target
 from musproj.processors._header import DEFAULT_SPEAKERS
 from musproj.processors._open import open_decoder
 from musproj.processors._sanitize import NonFinite, Sanitizer
+from musproj.processors._tags import Cover, Tags
 from musproj.processors.limits import DEFAULT_LIMITS, Limits
 
-__all__ = ["BLOCK_FRAMES", "Block", "BlockReader", "BlockWriter", "Limits", "reader", "writer"]
+__all__ = ["BLOCK_FRAMES", "Block", "BlockReader", "BlockWriter", "Cover", "Limits", "Tags", "reader", "writer"]
 
 BLOCK_FRAMES = 65_536
 """Reading is as fast as it gets from here on, and a block of stereo is half a MiB."""
@@ -100,6 +101,9 @@ def writer(
     channels: int | None = None,
     frames: int | None = None,
     dither_seed: int | None = None,
+    quality: float = 0.5,
+    bitrate_kbps: int | None = None,
+    tags: Tags | None = None,
 ) -> "BlockWriter":
     """Create an audio file, in the container that the name's extension stands for.
 
@@ -107,17 +111,21 @@ def writer(
     file is removed.
 
     Args:
-        path: `.wav` and `.flac`; `.aiff`, `.caf`, `.mp3`, `.ogg` and `.opus` as libsndfile writes them.
+        path: `.wav`, `.rf64`, `.flac`, `.aiff`, `.caf`, `.mp3`, `.ogg` (Vorbis), `.opus`, and `.m4a` with `codecs`.
         like: Gives sample rate, channels, layout and expected length where the other arguments do not.
-        subtype: libsndfile's name: `PCM_16`, `PCM_24`, `PCM_32`, `FLOAT`, `VORBIS`, …; the container's best if None.
+        subtype: libsndfile's name: `PCM_16`, `PCM_24`, `PCM_32`, `FLOAT`, `ALAC_16`, …; `AAC` beside them. The
+            container's best if None.
         sample_rate: Hz.
         channels: How many.
         frames: Expected length; a hint.
         dither_seed: Add triangular noise of ±1 step before rounding to integers, reproducibly.
+        quality: 0 to 1, for codecs with loss.
+        bitrate_kbps: kbit/s for MP3, AAC and Opus, instead of `quality`.
+        tags: Texts and a cover, as far as the container takes them.
 
     Raises:
         EncodeUnsupportedError: the codec cannot take this rate or channel count.
-        UnsupportedFormatError: no such container or subtype.
+        UnsupportedFormatError: no such container or subtype, or it needs the extra `codecs`.
         MissingExtraError: the extra `audio` is needed.
     """
     rate = sample_rate or (like.sample_rate if like else None)
@@ -125,16 +133,19 @@ def writer(
     if rate is None or count is None:
         raise ValueError("a writer needs a sample rate and channels, or a reader to be like")
     speakers = like.speakers if like and like.channels == count else DEFAULT_SPEAKERS.get(count)
-    encoder = open_encoder(
-        path,
+    target = Target(
+        path=path,
         subtype=subtype,
         sample_rate=rate,
         channels=count,
         frames=frames if frames is not None else (like.frames if like else None),
         speakers=speakers,
         dither_seed=dither_seed,
+        quality=quality,
+        bitrate_kbps=bitrate_kbps,
+        tags=tags or Tags(),
     )
-    return BlockWriter(encoder)
+    return BlockWriter(open_encoder(target))
 
 
 @attrs.define

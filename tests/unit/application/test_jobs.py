@@ -71,6 +71,22 @@ def test_every_wrong_port_is_told_where_the_client_wrote_it(world, job_type, giv
     assert {violation.pointer: violation.code for violation in caught.value.violations} == told
 
 
+def test_what_the_parameters_ask_for_is_needed_of_the_worker(world, ready):
+    asset = ready()
+    plain, needy = (
+        world.jobs.submit(OWNER, spec_for(asset, type="transcode", params={"format": kind})).job
+        for kind in ("flac", "m4a")
+    )
+    types = frozenset({"transcode"})
+    simple = Worker(worker_id="simple", types=types)
+    able = Worker(worker_id="able", types=types, abilities=frozenset({"codecs"}))
+
+    assert (plain.needs, needy.needs) == ((), ("codecs",))
+    assert world.queue.claim(simple).job.job_id == plain.job_id
+    assert world.queue.claim(simple) is None
+    assert world.queue.claim(able).job.job_id == needy.job_id
+
+
 def test_wrong_versions_files_and_owners_are_unknown(world, ready):
     asset = ready()
     with pytest.raises(VersionNotFoundError):

@@ -159,6 +159,15 @@ def test_the_jobs_of_then_are_submitted_once_whoever_confirms(world, audio):
     assert (job.type, job.params, job.input_version) == ("gain", {"gainDb": 3.0}, 1)
 
 
+def test_a_job_of_then_needs_what_its_parameters_ask_for(world, audio):
+    spec = UploadSpec(then=(ThenRequest(type="transcode", params={"format": "m4a"}),))
+    asset = world.uploads.request(OWNER, spec).asset
+    world.put(asset, audio())
+    world.uploads.confirm(OWNER, asset.asset_id)
+    (job,) = world.jobs.list(OWNER, JobFilter(asset_id=asset.asset_id)).items
+    assert job.needs == ("codecs",)
+
+
 def test_a_job_of_then_needs_its_processor_at_the_request_alone(world, audio):
     spec = UploadSpec(then=(ThenRequest(type="gain", params={"gainDb": 3}),))
     asset = world.uploads.request(OWNER, spec).asset

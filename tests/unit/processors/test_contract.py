@@ -1,9 +1,14 @@
-"""Both processors keep the contract that is shipped for everybody's."""
+"""All processors keep the contract that is shipped for everybody's."""
 
 import pytest
 
+from musproj.processors._transcode_params import TranscodeParams
+from musproj.processors._trim_params import TrimParams
 from musproj.processors.analyze import AnalyzeParams, analyze
 from musproj.processors.enhance import EnhanceParams, enhance
+from musproj.processors.resample import resample
+from musproj.processors.transcode import transcode
+from musproj.processors.trim import trim
 from musproj.testing.processors import ProcessorContract
 
 
@@ -25,3 +30,45 @@ class TestEnhance(ProcessorContract):
     @pytest.fixture
     def params(self):
         return EnhanceParams(target_lufs=-14.0)  # loud enough that the limiter works
+
+
+class TestResample(ProcessorContract):
+    @pytest.fixture
+    def processor(self):
+        return resample
+
+
+class TestTranscode(ProcessorContract):
+    @pytest.fixture
+    def processor(self):
+        return transcode
+
+
+class TestTranscodeWithLoss(ProcessorContract):
+    @pytest.fixture
+    def processor(self):
+        return transcode
+
+    @pytest.fixture
+    def params(self):
+        return TranscodeParams(format="ogg")  # whose bytes differ from run to run, unlike its samples
+
+
+class TestTranscodeToM4a(ProcessorContract):
+    @pytest.fixture
+    def processor(self):
+        return transcode
+
+    @pytest.fixture
+    def params(self):
+        return TranscodeParams(format="m4a")
+
+
+class TestTrim(ProcessorContract):
+    @pytest.fixture
+    def processor(self):
+        return trim
+
+    @pytest.fixture
+    def params(self):
+        return TrimParams(silence="both")

@@ -16,7 +16,15 @@ HEAVY = ("numpy", "scipy", "soundfile", "soxr", "av")
 
 
 @pytest.mark.parametrize(
-    "module", ["musproj.processors.analyze", "musproj.processors.enhance", "musproj.processors.probe"]
+    "module",
+    [
+        "musproj.processors.analyze",
+        "musproj.processors.enhance",
+        "musproj.processors.probe",
+        "musproj.processors.resample",
+        "musproj.processors.transcode",
+        "musproj.processors.trim",
+    ],
 )
 def test_a_specification_costs_no_audio_library(module):
     code = f"import sys, {module}; print([name for name in {HEAVY} if name in sys.modules])"
