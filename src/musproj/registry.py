@@ -43,7 +43,9 @@ BUILT_IN: Mapping[str, Mapping[str, str]] = {
     },
     PROCESSORS: {
         "analyze": "musproj.processors.analyze:analyze",
+        "denoise": "musproj.processors.denoise:denoise",
         "enhance": "musproj.processors.enhance:enhance",
+        "normalize": "musproj.processors.normalize:normalize",
         "resample": "musproj.processors.resample:resample",
         "transcode": "musproj.processors.transcode:transcode",
         "trim": "musproj.processors.trim:trim",

@@ -4,6 +4,7 @@ Wire names are the camelCase of the field names. The canonical form has every de
 """
 
 import difflib
+import inspect
 import math
 import operator
 import types
@@ -102,9 +103,14 @@ def schema(params_class: type) -> dict[str, object]:
 
 @cache
 def _fields(params_class: type) -> dict[str, "attrs.Attribute[Any]"]:
-    """Return the fields by their names on the wire: a class's own before those that it shares with others."""
-    fields = sorted(attrs.fields(params_class), key=lambda field: field.inherited)
+    """Return the fields by their names on the wire: a class's own first, then those that it shares with others."""
+    order = {name: place for place, owner in reversed([*enumerate(params_class.__mro__)]) for name in _declared(owner)}
+    fields = sorted(attrs.fields(params_class), key=lambda field: order[field.name])
     return {camel(field.name): field for field in fields}
+
+
+def _declared(owner: type) -> Iterable[str]:
+    return inspect.get_annotations(owner)
 
 
 def _type_of(params_class: type, field: "attrs.Attribute[Any]") -> Any:

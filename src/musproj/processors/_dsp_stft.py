@@ -49,8 +49,9 @@ class Stft:
     def forward(self, samples: Planar) -> Spectrum:
         """Return the spectrum of every frame that lies wholly within (channels, samples)."""
         frames = np.lib.stride_tricks.sliding_window_view(samples, self.size, axis=1)[:, :: self.hop]
-        # numpy 2 keeps float32 as complex64, whatever its types say.
-        spectrum: Spectrum = np.fft.rfft(frames * self._window, axis=2).astype(np.complex64, copy=False)
+        spectrum = np.empty((*frames.shape[:2], self.bins), np.complex64)
+        for channel, samples_of in enumerate(frames):  # one at a time: the windowed frames are a copy
+            spectrum[channel] = np.fft.rfft(samples_of * self._window, axis=1)
         return spectrum
 
     def inverse(self, spectrum: Spectrum) -> Planar:
@@ -59,10 +60,12 @@ class Stft:
         The first and last `size - hop` of them lack frames beyond the ends, and are quieter than they should be.
         """
         channels, count, _ = spectrum.shape
-        frames = np.fft.irfft(spectrum, self.size, axis=2)
-        frames *= self._window * np.float32(2 / OVERLAP)
-        quarters = frames.reshape(channels, count, OVERLAP, self.hop)
         out = np.zeros((channels, count + OVERLAP - 1, self.hop), np.float32)
-        for quarter in range(OVERLAP):
-            out[:, quarter : quarter + count] += quarters[:, :, quarter]
+        window = self._window * np.float32(2 / OVERLAP)
+        for found, given in zip(spectrum, out, strict=True):
+            frames = np.fft.irfft(found, self.size, axis=1)
+            frames *= window
+            quarters = frames.reshape(count, OVERLAP, self.hop)
+            for quarter in range(OVERLAP):
+                given[quarter : quarter + count] += quarters[:, quarter]
         return out.reshape(channels, -1)

@@ -1,14 +1,19 @@
 """The kinds of parameter that the processors here are made of, and the ones that several share."""
 
+from collections.abc import Callable
 from typing import Any, Literal
 
 import attrs
 from attrs.validators import and_, ge, in_, instance_of, le
 
+from musproj.ports.processor import AudioInfo
+
+_STEREO = 2
+
 
 def number(default: float, least: float, most: float, unit: str, description: str) -> float:
     """Return an attrs field of a number within bounds."""
-    metadata = {"unit": unit, "min": least, "max": most, "description": description}
+    metadata = {"min": least, "max": most, "description": description} | ({"unit": unit} if unit else {})
     field: float = attrs.field(default=default, validator=and_(ge(least), le(most)), metadata=metadata)
     return field
 
@@ -50,3 +55,12 @@ class PcmParams(InputParams):
     dither: Literal["none", "tpdf"] = choice(
         "none", ("none", "tpdf"), "Noise of ±1 step, the same for the same input, before rounding."
     )
+
+
+def memory_by_channels(*, stereo: int, each_more: int) -> Callable[[AudioInfo], int]:
+    """Return the declared peak in MB of a processor whose blocks grow with the channels."""
+
+    def memory_mb(info: AudioInfo) -> int:
+        return stereo + each_more * max(0, (info.channels or _STEREO) - _STEREO)
+
+    return memory_mb

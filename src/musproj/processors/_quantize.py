@@ -1,11 +1,13 @@
 """Turns floats into the integers that are written, and refuses what is no number."""
 
+import zlib
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from musproj.errors import OutputInvalidError
+from musproj.ports.processor import InputFile
 from musproj.processors._decoder import Block, Floats
 
 
@@ -51,3 +53,8 @@ class Quantizer:
         np.rint(scaled, out=scaled)
         np.clip(scaled, wide(-top), wide(top - 1), out=scaled)
         return scaled.astype(np.int32)
+
+
+def dither_seed(source: InputFile, dither: str) -> int | None:
+    """Return the seed of the noise that is added before rounding: the same for the same input; None for no noise."""
+    return zlib.crc32(source.sha256.encode()) if dither == "tpdf" else None

@@ -1,33 +1,24 @@
-"""`enhance`: high-pass, loudness to a target, true-peak limiter; a version, verified before it is published."""
+"""`enhance`: high-pass, noise reduction, loudness to a target, true-peak limiter; a version, verified before it is published."""
 
 from collections.abc import Mapping
 
 import attrs
 
-from musproj.ports.processor import AudioInfo, Context, InputFile, Outcome, Port, Processor, ProcessorSpec
+from musproj.ports.processor import Context, InputFile, Outcome, Port, Processor, ProcessorSpec
 from musproj.processors._enhance_params import EnhanceParams
-
-_STEREO_MB = 110
-_EXTRA_CHANNEL_MB = 15
-_STEREO = 2
-
-
-def _memory_mb(info: AudioInfo) -> int:
-    """Return the declared peak; blocks and the limiter's buffers grow with the channels."""
-    return _STEREO_MB + _EXTRA_CHANNEL_MB * max(0, (info.channels or _STEREO) - _STEREO)
-
+from musproj.processors._fields import memory_by_channels
 
 SPEC = ProcessorSpec(
     name="enhance",
-    version="1",
-    summary="High-pass, loudness to a target, true-peak limiter",
+    version="2",
+    summary="High-pass, noise reduction, loudness to a target, true-peak limiter",
     params=EnhanceParams,
     inputs=(Port("input", "source"),),
     outputs=(Port("enhanced", "enhanced"),),
     publishes="version",
     moves_head=True,
-    memory_mb=_memory_mb,
-    speed=55.0,
+    memory_mb=memory_by_channels(stereo=150, each_more=40),
+    speed=35.0,
     preload=("numpy", "soundfile", "soxr", "musproj.processors._enhance_run"),
     extra="audio",
     requires=("numpy", "soundfile", "soxr"),
@@ -50,9 +41,9 @@ class Enhance(Processor):
             AudioSilentError: nothing is loud enough to have a loudness.
             ProcessingError: the input cannot be read, or the output not be written.
         """
-        from musproj.processors._enhance_run import Run
+        from musproj.processors._enhance_run import run
 
-        return Run(inputs["input"], params, ctx).outcome()
+        return run(inputs["input"], params, ctx)
 
 
 enhance = Enhance()

@@ -2,10 +2,13 @@
 
 import pytest
 
+from musproj.processors._normalize_params import NormalizeParams
 from musproj.processors._transcode_params import TranscodeParams
 from musproj.processors._trim_params import TrimParams
 from musproj.processors.analyze import AnalyzeParams, analyze
+from musproj.processors.denoise import denoise
 from musproj.processors.enhance import EnhanceParams, enhance
+from musproj.processors.normalize import normalize
 from musproj.processors.resample import resample
 from musproj.processors.transcode import transcode
 from musproj.processors.trim import trim
@@ -20,6 +23,22 @@ class TestAnalyze(ProcessorContract):
     @pytest.fixture
     def params(self):
         return AnalyzeParams(curves=True)
+
+
+class TestDenoise(ProcessorContract):
+    @pytest.fixture
+    def processor(self):
+        return denoise
+
+
+class TestNormalize(ProcessorContract):
+    @pytest.fixture
+    def processor(self):
+        return normalize
+
+    @pytest.fixture
+    def params(self):
+        return NormalizeParams(target_lufs=-14.0)
 
 
 class TestEnhance(ProcessorContract):

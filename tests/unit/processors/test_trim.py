@@ -115,14 +115,12 @@ def test_an_end_behind_the_end_is_the_end(cut):
         {"startSample": 88_200, "end": 2.0},
         {"start": 99.0},
         {"start": 99.0, "silence": "both"},
-        {"startSample": 132_300},
+        {"startSample": 140_000},  # an MP3 may be a little longer than what was put into it
     ],
 )
 @pytest.mark.parametrize("extension", ["wav", "flac", "mp3"])
 def test_times_that_leave_nothing_are_refused(cut, tmp_path, given, extension):
     path = tones.write(tmp_path / f"in.{extension}", tones.music(3.0), RATE, "PCM_16" if extension != "mp3" else None)
-    if given.get("startSample") == 132_300 and extension == "mp3":
-        pytest.skip("an MP3 may be longer than what was put into it")
 
     def attempt():
         parsed = wire.parse(TrimParams, given)
