@@ -49,6 +49,7 @@ BUILT_IN: Mapping[str, Mapping[str, str]] = {
         "resample": "musproj.processors.resample:resample",
         "transcode": "musproj.processors.transcode:transcode",
         "trim": "musproj.processors.trim:trim",
+        "waveform": "musproj.processors.waveform:waveform",
     },
 }
 """Entry-point group → name → `module:object`. Lower layers are named here only as strings."""

@@ -135,7 +135,8 @@ class _Gate:
     def __call__(self, power: Floats, noise: Floats) -> Floats:
         snr = _mean(power / (np.float32(_BIAS) * np.maximum(noise, np.float32(_TINY))), _SNR_MEAN, axis=0)
         share: Floats = self._over / np.maximum(snr, np.float32(1e-6))
-        return np.clip(1 - share, 0, None)
+        gain: Floats = np.maximum(1 - share, 0)
+        return gain
 
 
 class _LogSpectral:
@@ -151,8 +152,8 @@ class _LogSpectral:
         for frame, gamma in enumerate(snr):
             prior: Floats = np.maximum(0.96 * self._before + 0.04 * np.maximum(gamma - 1, 0), 3e-3)
             share = prior / (1 + prior)
-            log_v = np.log(np.clip(share * gamma, 1e-4, 50)).astype(np.float64)
-            half_e1 = np.interp(log_v, self._log_v, self._half_e1)
+            log_v: NDArray[np.float64] = np.log(np.clip(share * gamma, 1e-4, 50)).astype(np.float64)
+            half_e1: NDArray[np.float64] = np.interp(log_v, self._log_v, self._half_e1).astype(np.float64)
             gain = np.clip(share * np.exp(half_e1), 0, 1)
             self._before = gain**2 * gamma
             gains[frame] = gain

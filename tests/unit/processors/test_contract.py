@@ -12,6 +12,7 @@ from musproj.processors.normalize import normalize
 from musproj.processors.resample import resample
 from musproj.processors.transcode import transcode
 from musproj.processors.trim import trim
+from musproj.processors.waveform import waveform
 from musproj.testing.processors import ProcessorContract
 
 
@@ -91,3 +92,9 @@ class TestTrim(ProcessorContract):
     @pytest.fixture
     def params(self):
         return TrimParams(silence="both")
+
+
+class TestWaveform(ProcessorContract):
+    @pytest.fixture
+    def processor(self):
+        return waveform
