@@ -43,8 +43,10 @@ BUILT_IN: Mapping[str, Mapping[str, str]] = {
     },
     PROCESSORS: {
         "analyze": "musproj.processors.analyze:analyze",
+        "compare": "musproj.processors.compare:compare",
         "denoise": "musproj.processors.denoise:denoise",
         "enhance": "musproj.processors.enhance:enhance",
+        "mix": "musproj.processors.mix:mix",
         "normalize": "musproj.processors.normalize:normalize",
         "resample": "musproj.processors.resample:resample",
         "transcode": "musproj.processors.transcode:transcode",

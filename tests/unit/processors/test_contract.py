@@ -2,12 +2,16 @@
 
 import pytest
 
+from musproj.processors._compare_params import CompareParams
+from musproj.processors._mix_params import MixParams
 from musproj.processors._normalize_params import NormalizeParams
 from musproj.processors._transcode_params import TranscodeParams
 from musproj.processors._trim_params import TrimParams
 from musproj.processors.analyze import AnalyzeParams, analyze
+from musproj.processors.compare import compare
 from musproj.processors.denoise import denoise
 from musproj.processors.enhance import EnhanceParams, enhance
+from musproj.processors.mix import mix
 from musproj.processors.normalize import normalize
 from musproj.processors.resample import resample
 from musproj.processors.transcode import transcode
@@ -98,3 +102,23 @@ class TestWaveform(ProcessorContract):
     @pytest.fixture
     def processor(self):
         return waveform
+
+
+class TestMix(ProcessorContract):
+    @pytest.fixture
+    def processor(self):
+        return mix
+
+    @pytest.fixture
+    def params(self):
+        return MixParams(offset_seconds=0.25)
+
+
+class TestCompare(ProcessorContract):
+    @pytest.fixture
+    def processor(self):
+        return compare
+
+    @pytest.fixture
+    def params(self):
+        return CompareParams(match_gain=True)
