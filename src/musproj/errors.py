@@ -251,6 +251,18 @@ class AudioSilentError(ProcessingError):
     code = "audio_silent"
 
 
+class LoopNotFoundError(ProcessingError):
+    """No stretch of the wanted length can be repeated."""
+
+    code = "loop_not_found"
+
+
+class ModelInvalidError(ProcessingError):
+    """The model file is missing, is not the one that was meant, or does not take and give audio as needed."""
+
+    code = "model_invalid"
+
+
 class NonFiniteError(ProcessingError):
     """The samples contain NaN or infinity."""
 

@@ -46,6 +46,7 @@ BUILT_IN: Mapping[str, Mapping[str, str]] = {
         "compare": "musproj.processors.compare:compare",
         "denoise": "musproj.processors.denoise:denoise",
         "enhance": "musproj.processors.enhance:enhance",
+        "loop": "musproj.processors.loop:loop",
         "mix": "musproj.processors.mix:mix",
         "normalize": "musproj.processors.normalize:normalize",
         "resample": "musproj.processors.resample:resample",

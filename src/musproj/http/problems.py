@@ -59,6 +59,8 @@ STATUS: Mapping[str, int] = MappingProxyType(
         "audio_empty": 422,
         "audio_truncated": 422,
         "audio_silent": 422,
+        "loop_not_found": 422,
+        "model_invalid": 422,
         "non_finite": 422,
         "limit_exceeded": 422,
         "encode_unsupported": 422,

@@ -10,12 +10,12 @@ import numpy as np
 from musproj.ports.processor import Context, InputFile, Outcome
 from musproj.processors import blocks
 from musproj.processors._compare_params import CompareParams
+from musproj.processors._contexts import Quiet, Together
 from musproj.processors._decoder import Block
 from musproj.processors._dsp_correlate import CrossCorrelation
 from musproj.processors._dsp_truepeak import to_db
 from musproj.processors._measure import Measurement, planar
 from musproj.processors._pairing import check_channels, delayed, fitted, in_step, owned
-from musproj.processors._together import Together
 from musproj.processors.blocks import BlockReader
 
 _MAX_OFFSET_SECONDS = 1.0
@@ -149,10 +149,10 @@ class _Comparison:
             yield one, other
 
     def _reader(self, name: str, source: InputFile, share: tuple[float, float], stage: str) -> BlockReader:
+        part = self.passes.part(name)
         return blocks.reader(
             source,
-            # What is odd about a file is told by the first pass.
-            self.passes.part(name, is_quiet=share[0] > 0),
+            part if share[0] == 0 else Quiet(part),
             stage=stage,
             share=share,
             strict=self.params.strict,

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 import attrs
-from attrs.validators import and_, ge, in_, instance_of, le
+from attrs.validators import and_, ge, in_, instance_of, le, optional
 
 from musproj.ports.processor import AudioInfo
 
@@ -22,6 +22,21 @@ def whole(default: int, least: int, most: int, description: str, *, unit: str | 
     """Return an attrs field of a whole number within bounds."""
     metadata = {"min": least, "max": most, "description": description} | ({"unit": unit} if unit else {})
     field: int = attrs.field(default=default, validator=and_(instance_of(int), ge(least), le(most)), metadata=metadata)
+    return field
+
+
+def number_or_none(least: float, most: float, unit: str, description: str) -> float | None:
+    """Return an attrs field of a number within bounds, to be left out."""
+    metadata = {"unit": unit, "min": least, "max": most, "description": description}
+    field: float | None = attrs.field(default=None, validator=optional([ge(least), le(most)]), metadata=metadata)
+    return field
+
+
+def whole_or_none(least: int, most: int, unit: str, description: str) -> int | None:
+    """Return an attrs field of a whole number within bounds, to be left out."""
+    metadata = {"unit": unit, "min": least, "max": most, "description": description}
+    checks = [instance_of(int), ge(least), le(most)]
+    field: int | None = attrs.field(default=None, validator=optional(checks), metadata=metadata)
     return field
 
 

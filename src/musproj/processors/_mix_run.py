@@ -6,10 +6,10 @@ import numpy as np
 
 from musproj.ports.processor import Context, InputFile, Outcome
 from musproj.processors import blocks
+from musproj.processors._contexts import Together
 from musproj.processors._mix_params import MixParams
 from musproj.processors._pairing import check_channels, delayed, fitted, in_step, owned
 from musproj.processors._quantize import dither_seed
-from musproj.processors._together import Together
 
 
 def run(source: InputFile, other_source: InputFile, params: MixParams, ctx: Context) -> Outcome:

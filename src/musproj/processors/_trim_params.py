@@ -1,24 +1,14 @@
 """The parameters of `trim`; light."""
 
-from typing import Any, Literal
+from typing import Literal
 
 import attrs
-from attrs.validators import ge, instance_of, le, optional
 
 from musproj.errors import InvalidParamsError, Violation
-from musproj.processors._fields import InputParams, choice, number
+from musproj.processors._fields import InputParams, choice, number, number_or_none, whole_or_none
 
 _MAX_SECONDS = 86_400.0
 _MAX_SAMPLES = 384_000 * 86_400
-
-
-def _or_none(kind: type, most: float, unit: str, description: str) -> Any:
-    """Return an attrs field of a number that may be left out."""
-    checks: list[Any] = [instance_of(int)] if kind is int else []
-    validator: Any = optional([*checks, ge(0), le(most)])
-    metadata = {"unit": unit, "min": kind(0), "max": kind(most), "description": description}
-    field: Any = attrs.field(default=None, validator=validator, metadata=metadata)
-    return field
 
 
 @attrs.frozen(kw_only=True)
@@ -26,9 +16,9 @@ class TrimParams(InputParams):
     """What to keep."""
 
     start: float = number(0.0, 0.0, _MAX_SECONDS, "s", "Where the result begins.")
-    end: float | None = _or_none(float, _MAX_SECONDS, "s", "Where it ends; the end of the input where left out.")
-    start_sample: int | None = _or_none(int, _MAX_SAMPLES, "samples", "Instead of `start`: its first sample.")
-    end_sample: int | None = _or_none(int, _MAX_SAMPLES, "samples", "Instead of `end`: the sample behind its last.")
+    end: float | None = number_or_none(0.0, _MAX_SECONDS, "s", "Where it ends; the end of the input where left out.")
+    start_sample: int | None = whole_or_none(0, _MAX_SAMPLES, "samples", "Instead of `start`: its first sample.")
+    end_sample: int | None = whole_or_none(0, _MAX_SAMPLES, "samples", "Instead of `end`: the sample behind its last.")
     silence: Literal["off", "leading", "trailing", "both"] = choice(
         "off", ("off", "leading", "trailing", "both"), "Cut silence off these ends of what is left."
     )

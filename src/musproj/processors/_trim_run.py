@@ -8,6 +8,7 @@ import attrs
 from musproj.errors import AudioSilentError, InvalidParamsError
 from musproj.ports.processor import Context, InputFile, Outcome
 from musproj.processors import blocks
+from musproj.processors._contexts import Quiet
 from musproj.processors._pcm_bits import chosen_bits, exact_type
 from musproj.processors._trim_fade import Fades
 from musproj.processors._trim_params import TrimParams, empty
@@ -31,26 +32,6 @@ class _Plan:
     """Samples in and out."""
 
 
-@attrs.frozen
-class _Told(Context):
-    """The context of a second pass over the same file, whose warnings the first one gave."""
-
-    _ctx: Context
-
-    @property
-    def workdir(self) -> Path:
-        return self._ctx.workdir
-
-    def progress(self, fraction: float, stage: str | None = None) -> None:
-        self._ctx.progress(fraction, stage)
-
-    def check(self) -> None:
-        self._ctx.check()
-
-    def warn(self, code: str, message: str, **facts: object) -> None:
-        pass
-
-
 class Run:
     """One run; its steps share the parameters, the context and the work folder."""
 
@@ -67,7 +48,7 @@ class Run:
         begin = 0.0
         if self._params.silence != "off":
             plan = self._without_silence(plan)
-            begin, self._ctx = _SEARCH_SHARE, _Told(self._ctx)
+            begin, self._ctx = _SEARCH_SHARE, Quiet(self._ctx)
         path = self._ctx.workdir / f"trimmed.{self._params.format}"
         with self._reader(plan, "trim", (begin, 1.0), plan.dtype) as source:
             with self._writer(path, plan, source) as sink:

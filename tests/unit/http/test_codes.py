@@ -24,6 +24,8 @@ JOBS_ONLY = {
     "processing_failed",
     "encode_unsupported",
     "audio_silent",
+    "loop_not_found",
+    "model_invalid",
 }
 """What only a job ends with."""
 

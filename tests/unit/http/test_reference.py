@@ -15,6 +15,8 @@ ONLY_ON_JOBS = {
     "checksum_mismatch",
     "deadline_exceeded",
     "encode_unsupported",
+    "loop_not_found",
+    "model_invalid",
     "out_of_memory",
     "output_conflict",
     "output_invalid",

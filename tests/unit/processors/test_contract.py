@@ -3,6 +3,7 @@
 import pytest
 
 from musproj.processors._compare_params import CompareParams
+from musproj.processors._loop_params import LoopParams
 from musproj.processors._mix_params import MixParams
 from musproj.processors._normalize_params import NormalizeParams
 from musproj.processors._transcode_params import TranscodeParams
@@ -11,6 +12,7 @@ from musproj.processors.analyze import AnalyzeParams, analyze
 from musproj.processors.compare import compare
 from musproj.processors.denoise import denoise
 from musproj.processors.enhance import EnhanceParams, enhance
+from musproj.processors.loop import loop
 from musproj.processors.mix import mix
 from musproj.processors.normalize import normalize
 from musproj.processors.resample import resample
@@ -122,3 +124,13 @@ class TestCompare(ProcessorContract):
     @pytest.fixture
     def params(self):
         return CompareParams(match_gain=True)
+
+
+class TestLoop(ProcessorContract):
+    @pytest.fixture
+    def processor(self):
+        return loop
+
+    @pytest.fixture
+    def params(self):
+        return LoopParams(min_seconds=0.5, repeat=2)
