@@ -50,6 +50,7 @@ BUILT_IN: Mapping[str, Mapping[str, str]] = {
         "mix": "musproj.processors.mix:mix",
         "normalize": "musproj.processors.normalize:normalize",
         "resample": "musproj.processors.resample:resample",
+        "separate": "musproj.processors.separate:separate",
         "transcode": "musproj.processors.transcode:transcode",
         "trim": "musproj.processors.trim:trim",
         "waveform": "musproj.processors.waveform:waveform",

@@ -6,6 +6,7 @@ from musproj.processors._compare_params import CompareParams
 from musproj.processors._loop_params import LoopParams
 from musproj.processors._mix_params import MixParams
 from musproj.processors._normalize_params import NormalizeParams
+from musproj.processors._separate_params import SeparateParams
 from musproj.processors._transcode_params import TranscodeParams
 from musproj.processors._trim_params import TrimParams
 from musproj.processors.analyze import AnalyzeParams, analyze
@@ -16,6 +17,7 @@ from musproj.processors.loop import loop
 from musproj.processors.mix import mix
 from musproj.processors.normalize import normalize
 from musproj.processors.resample import resample
+from musproj.processors.separate import separate
 from musproj.processors.transcode import transcode
 from musproj.processors.trim import trim
 from musproj.processors.waveform import waveform
@@ -134,3 +136,13 @@ class TestLoop(ProcessorContract):
     @pytest.fixture
     def params(self):
         return LoopParams(min_seconds=0.5, repeat=2)
+
+
+class TestSeparate(ProcessorContract):
+    @pytest.fixture
+    def processor(self):
+        return separate
+
+    @pytest.fixture
+    def params(self):
+        return SeparateParams(segment_seconds=10.0)  # whole segments in the shorter of the files that are compared

@@ -1,0 +1,52 @@
+"""`separate`: vocals and the rest of a mix; one version with two files."""
+
+from collections.abc import Mapping
+
+import attrs
+
+from musproj.ports.processor import AudioInfo, Context, InputFile, Outcome, Port, Processor, ProcessorSpec
+from musproj.processors._separate_params import SeparateParams
+
+
+def _memory_mb(info: AudioInfo) -> int:
+    """Return what segments of 60 s take, whose spectra are in memory as a whole."""
+    return 220 + round(0.006 * (info.sample_rate or 44_100)) + 20 * max(0, (info.channels or 2) - 2)
+
+
+SPEC = ProcessorSpec(
+    name="separate",
+    version="1",
+    summary="Vocals and instrumental, which add up to the mix",
+    params=SeparateParams,
+    inputs=(Port("input", "source"),),
+    outputs=(Port("vocals", "vocals"), Port("instrumental", "instrumental")),
+    publishes="version",
+    memory_mb=_memory_mb,
+    speed=20.0,
+    preload=("numpy", "soundfile", "musproj.processors._separate_run"),
+    extra="audio",
+    requires=("numpy", "soundfile"),
+)
+
+
+@attrs.frozen
+class Separate(Processor):
+    """Takes the vocals out of a mix, segment by segment; what is left is the instrumental."""
+
+    @property
+    def spec(self) -> ProcessorSpec:
+        """The declaration."""
+        return SPEC
+
+    def run(self, inputs: Mapping[str, InputFile], params: SeparateParams, ctx: Context) -> Outcome:
+        """Write both files, whose sum is the input sample for sample, at the bits that are written.
+
+        Raises:
+            ProcessingError: the input cannot be read, or the output not be written.
+        """
+        from musproj.processors._separate_run import run
+
+        return run(inputs["input"], params, ctx)
+
+
+separate = Separate()
