@@ -31,7 +31,7 @@ from musproj.ports.plugin import (
 from musproj.ports.processor import AudioInfo, AudioProbe, Processor
 from musproj.ports.queue import JobQueue
 from musproj.registry import METADATA, PROCESSORS, QUEUE, STORAGE, ProcessorCatalog, load
-from musproj.settings import Settings
+from musproj.settings import Settings, read_presets
 
 log = logging.getLogger(__name__)
 
@@ -161,13 +161,14 @@ class _LateProbe(AudioProbe):
 
 
 def open_catalog(settings: Settings, processors: Sequence[Processor] = ()) -> ProcessorCatalog:
-    """Return the processors: those given, those that the settings name, and the installed ones.
+    """Return the processors: those given, those that the settings name, and the installed ones; and the presets.
 
     Raises:
+        ConfigurationError: the presets cannot be read.
         UnknownPluginError: the settings name one that is not there.
     """
     named = [load(PROCESSORS, target) for target in settings.processors]
-    return ProcessorCatalog(extra=(*processors, *named))
+    return ProcessorCatalog(extra=(*processors, *named), presets=read_presets(settings.presets))
 
 
 def _plugin_context(

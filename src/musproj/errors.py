@@ -3,6 +3,7 @@
     MusProjError
     ├── NotFoundError            unknown id, or an id of another owner
     │   ├── AssetNotFoundError   JobNotFoundError   VersionNotFoundError   FileNotFoundInVersionError
+    │   ├── PresetNotFoundError
     │   └── ObjectMissingError   the record is there, its object is not
     ├── ConflictError            the state of things forbids it
     │   ├── AssetNotReadyError   UploadMissingError   UploadMismatchError   ObjectExistsError
@@ -14,6 +15,7 @@
     │   ├── NotAudioError   UnsupportedFormatError   AudioCorruptError   AudioEmptyError
     │   ├── AudioTruncatedError   AudioSilentError   NonFiniteError   LimitExceededError
     │   ├── EncodeUnsupportedError   ChecksumMismatchError   OutputConflictError   OutputInvalidError
+    │   ├── LoopNotFoundError   ModelInvalidError
     │   ├── CodecCrashedError   ProcessorTimeoutError   OutOfMemoryError   WorkerCrashedError
     │   └── WorkerLostError   DeadlineExceededError   CorruptRecordError   JobCancelledError
     ├── UnavailableError         a store or the disk cannot serve now; try again
@@ -84,6 +86,12 @@ class FileNotFoundInVersionError(NotFoundError):
     """The version has no file or attachment of that name."""
 
     code = "file_not_found"
+
+
+class PresetNotFoundError(NotFoundError):
+    """There is no preset of that name."""
+
+    code = "preset_not_found"
 
 
 class ObjectMissingError(NotFoundError):

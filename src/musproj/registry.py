@@ -9,12 +9,13 @@ import importlib.util
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 import attrs
 
+from musproj.application.presets import Preset
 from musproj.errors import ConfigurationError, MissingExtraError, UnknownJobTypeError, UnknownPluginError
-from musproj.ports.processor import Processor, ProcessorSpec
+from musproj.ports.processor import Composite, Processor, ProcessorSpec, processor_need
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +44,7 @@ BUILT_IN: Mapping[str, Mapping[str, str]] = {
     },
     PROCESSORS: {
         "analyze": "musproj.processors.analyze:analyze",
+        "chain": "musproj.application.chain:chain",
         "compare": "musproj.processors.compare:compare",
         "denoise": "musproj.processors.denoise:denoise",
         "enhance": "musproj.processors.enhance:enhance",
@@ -99,6 +101,8 @@ class ProcessorCatalog:
 
     extra: Sequence[Processor] = ()
     """Given by the embedding program; they win over installed ones of the same name."""
+    presets: Mapping[str, Preset] = attrs.field(factory=dict[str, Preset])
+    """By name."""
     _loaded: dict[str, Processor] = attrs.field(factory=dict[str, Processor], init=False)
 
     def get(self, name: str) -> Processor:
@@ -120,8 +124,9 @@ class ProcessorCatalog:
         return frozenset(spec.name for spec in self.specs() if not missing_modules(spec.requires))
 
     def abilities(self) -> frozenset[str]:
-        """Return what a job's `needs` may name and this installation has."""
-        return frozenset(need for need, modules in ABILITIES.items() if not missing_modules(modules))
+        """Return what a job's `needs` may name and this installation has: libraries, and processors for chains."""
+        libraries = {need for need, modules in ABILITIES.items() if not missing_modules(modules)}
+        return frozenset(libraries | {processor_need(name) for name in self.runnable()})
 
     def plugins(self) -> Sequence[Plugin]:
         """Return every processor with the reason why it does not load, if so."""
@@ -149,8 +154,9 @@ class ProcessorCatalog:
             near = difflib.get_close_matches(name, known, n=1)
             hint = f"Did you mean {near[0]!r}?" if near else None
             raise UnknownJobTypeError(f"No processor {name!r}; installed: {', '.join(known)}.", hint=hint, type=name)
-        processor: Processor = load(PROCESSORS, name)
-        return processor
+        found: Processor = load(PROCESSORS, name)
+        compose = getattr(found, "over", None)  # a Composite
+        return found if compose is None else cast("Composite", found).over(self.get)
 
 
 def missing_modules(modules: Iterable[str]) -> list[str]:

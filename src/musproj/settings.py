@@ -16,6 +16,7 @@ from typing import Any, Self, cast
 import attrs
 from attrs.validators import ge, gt, in_, le, optional
 
+from musproj.application.presets import Preset
 from musproj.errors import ConfigurationError
 
 PREFIX = "MUSPROJ_"
@@ -35,6 +36,7 @@ THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB
 """Read by numeric libraries when they are imported."""
 
 
+_PRESET_NAME = re.compile(r"[a-z0-9_-]{1,32}")
 _PASSWORD = re.compile(r"(://[^/@]*:)[^/@]+(?=@)")
 """In the user information of a URL (RFC 3986, 3.2.1)."""
 
@@ -116,6 +118,8 @@ class Settings:
         "a lost worker's job then waits up to 90 s.",
     )
     processors: tuple[str, ...] = _setting((), "Processors beside the installed ones, as `package.module:object`.")
+    presets: str = _setting("", "TOML file of presets: named jobs with their parameters.")
+    models: str = _setting("", "Folder of the model files that jobs may name; default: `models` in the data folder.")
     isolation: str = _setting("process", "`process`, or `inline` for debugging.", validator=in_(("process", "inline")))
     log: str = _setting("warning", "Level of the log on stderr.", validator=in_(("debug", "info", "warning", "error")))
 
@@ -148,6 +152,11 @@ class Settings:
         """The queue, default filled in."""
         url = self.metadata_url
         return self.queue or (f"rq+{url}" if url.startswith(("redis:", "rediss:")) else url)
+
+    @property
+    def models_folder(self) -> Path:
+        """The folder of models, default filled in."""
+        return Path(self.models) if self.models else self.data / "models"
 
     @property
     def base_url(self) -> str:
@@ -249,6 +258,36 @@ def origins(flags: Mapping[str, object] | None = None, environ: Mapping[str, str
         )
         for field in attrs.fields(Settings)
     ]
+
+
+def read_presets(path: str) -> dict[str, Preset]:
+    """Return the presets of a TOML file, a table for each: `type`, `params`, `description`.
+
+    Raises:
+        ConfigurationError: the file cannot be read, or holds something else.
+    """
+    if not path:
+        return {}
+    found: dict[str, Preset] = {}
+    try:
+        document = tomllib.loads(Path(path).read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as exc:
+        raise ConfigurationError(f"The presets in {path} cannot be read: {exc}", setting="presets") from exc
+    for name, table in document.items():
+        if not _PRESET_NAME.fullmatch(name) or not _is_preset(table):
+            hint = 'Write it like: [podcast]  type = "enhance"  params = { targetLufs = -16.0 }'
+            raise ConfigurationError(f"The preset {name!r} in {path} is wrong.", hint=hint, setting="presets")
+        found[name] = Preset(name=name, **table)
+    return found
+
+
+def _is_preset(table: Any) -> bool:
+    kinds = {"type": str, "params": dict, "description": str}
+    return (
+        isinstance(table, dict)
+        and "type" in table
+        and all(key in kinds and isinstance(value, kinds[key]) for key, value in cast("dict[str, Any]", table).items())
+    )
 
 
 def without_password(text: str) -> str:

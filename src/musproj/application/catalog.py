@@ -1,9 +1,10 @@
 """The processors of this installation, as the use cases see them."""
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+from musproj.application.presets import Preset
 from musproj.ports.processor import Processor, ProcessorSpec
 
 
@@ -31,3 +32,8 @@ class Catalog(Protocol):
     @abstractmethod
     def abilities(self) -> frozenset[str]:
         """Return what a job's `needs` may name and this installation has: `codecs`, …"""
+
+    @property
+    @abstractmethod
+    def presets(self) -> Mapping[str, Preset]:
+        """The presets of this installation, by name."""

@@ -14,6 +14,7 @@ from musproj.application.execution_inputs import FetchedInput, Fetcher, VersionR
 from musproj.application.execution_outputs import check_outputs, check_result
 from musproj.application.execution_provenance import provenance_of
 from musproj.application.execution_publish import Product, Publisher, RunEnd, RunLedger
+from musproj.application.models import NO_MODELS, ModelFolder
 from musproj.domain.job import Job
 from musproj.errors import OutputInvalidError
 from musproj.ports.clock import Clock
@@ -38,6 +39,7 @@ class Execution:
     catalog: Catalog
     probe: AudioProbe
     clock: Clock
+    models: ModelFolder = NO_MODELS
     max_output_bytes: int | None = None
     """The largest object that the store takes in one create-only PUT; None: any."""
     sleep: Callable[[float], None] = time.sleep
@@ -68,11 +70,11 @@ class Execution:
     def _process(
         self, job: Job, processor: Processor, inputs: tuple[FetchedInput, ...], workdir: Path, pulse: Pulse
     ) -> Product:
-        spec = processor.spec
-        checked = params.parse(spec.params, job.params)
+        checked = params.parse(processor.spec.params, job.params)
+        spec = processor.spec.given(checked)
         folder = workdir / "work"
         folder.mkdir()
-        ctx = RunContext(folder, pulse)
+        ctx = RunContext(folder, pulse, self.models)
         before = [_state(given) for given in inputs]
         outcome = processor.run({given.wanted.port: given.file for given in inputs}, checked, ctx)
         if before != [_state(given) for given in inputs]:
@@ -83,7 +85,7 @@ class Execution:
             spec=spec,
             outputs=check_outputs(spec, outcome, folder, self.probe, self.max_output_bytes),
             result=check_result(outcome, ctx.warnings),
-            provenance=provenance_of(job, spec, params.canonical(checked), inputs),
+            provenance=provenance_of(job, spec, params.canonical(checked), inputs, ctx.models),
         )
 
 

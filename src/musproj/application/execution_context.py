@@ -7,8 +7,9 @@ from enum import IntEnum
 from pathlib import Path
 from typing import Protocol
 
+from musproj.application.models import NO_MODELS, ModelFolder
 from musproj.domain.text import printable
-from musproj.ports.processor import Context
+from musproj.ports.processor import Context, ModelFile
 
 UNPUBLISHED = 99
 """Percent of a run whose processing is done; 100 belongs to the committed job."""
@@ -47,12 +48,14 @@ class Pulse(Protocol):
 class RunContext(Context):
     """The context of one run: progress never falls, warnings are collected."""
 
-    __slots__ = ("_percent", "_pulse", "_warnings", "_workdir")
+    __slots__ = ("_models", "_percent", "_pulse", "_used", "_warnings", "_workdir")
 
-    def __init__(self, workdir: Path, pulse: Pulse) -> None:
+    def __init__(self, workdir: Path, pulse: Pulse, models: ModelFolder = NO_MODELS) -> None:
         """Begin at 0 percent in the empty folder `workdir`."""
         self._workdir = workdir
         self._pulse = pulse
+        self._models = models
+        self._used: list[ModelFile] = []
         self._percent = 0
         self._warnings: list[dict[str, object]] = []
 
@@ -66,6 +69,11 @@ class RunContext(Context):
         """What was warned of so far."""
         return self._warnings
 
+    @property
+    def models(self) -> list[ModelFile]:
+        """The models that were asked for so far."""
+        return self._used
+
     def progress(self, fraction: float, stage: str | None = None) -> None:
         """Report whole percents, after a look whether the run may go on."""
         self._pulse.check()
@@ -76,6 +84,13 @@ class RunContext(Context):
     def check(self) -> None:
         """Look whether the run may go on."""
         self._pulse.check()
+
+    def model(self, name: str) -> ModelFile:
+        """Find it, and remember that it took part."""
+        found = self._models.find(name)
+        if found not in self._used:
+            self._used.append(found)
+        return found
 
     def warn(self, code: str, message: str, **facts: object) -> None:
         """Keep the warning for the result."""

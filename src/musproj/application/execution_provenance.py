@@ -7,14 +7,22 @@ from functools import cache
 
 from musproj.application.execution_inputs import FetchedInput
 from musproj.domain.job import Job
-from musproj.domain.version import Provenance
-from musproj.ports.processor import ProcessorSpec
+from musproj.domain.version import Provenance, ProvenanceModel, ProvenanceStep
+from musproj.ports.processor import ModelFile, ProcessorSpec
 
 
 def provenance_of(
-    job: Job, spec: ProcessorSpec, canonical_params: Mapping[str, object], inputs: Iterable[FetchedInput]
+    job: Job,
+    spec: ProcessorSpec,
+    canonical_params: Mapping[str, object],
+    inputs: Iterable[FetchedInput],
+    models: Iterable[ModelFile] = (),
 ) -> Provenance:
     """Return the provenance of what `spec` made for `job` in this process."""
+    steps = (
+        ProvenanceStep(processor=one.processor, processor_version=one.processor_version, params=one.params)
+        for one in spec.steps
+    )
     return Provenance(
         job_id=job.job_id,
         processor=spec.name,
@@ -22,6 +30,8 @@ def provenance_of(
         params=canonical_params,
         inputs=tuple(given.provenance for given in inputs),
         libraries=libraries_of(spec.requires),
+        steps=tuple(steps) or None,
+        models=tuple(ProvenanceModel(name=one.name, sha256=one.sha256) for one in models) or None,
     )
 
 

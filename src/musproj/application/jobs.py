@@ -10,6 +10,7 @@ import attrs
 from musproj.application import params
 from musproj.application.catalog import Catalog
 from musproj.application.inputs import check_ports
+from musproj.application.presets import Choice
 from musproj.domain.ids import AssetId, JobId, Owner, new_job_id
 from musproj.domain.job import DEFAULT_LIFETIME, Job, JobInput, JobStatus, WaitReason
 from musproj.domain.ledger import Cancelled, CancelRequested, Missing, TooLate
@@ -44,7 +45,10 @@ class InputRef:
 class JobSpec:
     """A job as a client asks for it."""
 
-    type: str
+    type: str = ""
+    """Name of a processor; empty where `preset` is given."""
+    preset: str | None = None
+    """Name of a preset, whose parameters `params` go before."""
     inputs: Mapping[str, InputRef]
     """By port; a single port is named `input`."""
     params: Mapping[str, object] = attrs.field(factory=dict[str, object])
@@ -70,16 +74,20 @@ class Jobs:
 
         Raises:
             UnknownJobTypeError: no such processor.
+            PresetNotFoundError: no such preset.
             InvalidParamsError: a parameter is unknown or out of range.
-            InvalidError: an unknown or a missing port.
+            InvalidError: an unknown or a missing port; both a type and a preset, or neither.
             AssetNotFoundError: an input is unknown, or another owner's.
             AssetNotReadyError: an input's asset is pending or deleted.
             VersionNotFoundError: an input's version was not published.
             FileNotFoundInVersionError: an input's version has no such file.
             IdempotencyMismatchError: the key was used with another request.
         """
-        processor = self.catalog.get(spec.type).spec
-        parsed = params.parse(processor.params, spec.params)
+        choice = Choice(type=spec.type, preset=spec.preset, params=spec.params)
+        name, given = choice.resolved(self.catalog.presets)
+        declared = self.catalog.get(name).spec
+        parsed = params.parse(declared.params, given)
+        processor = declared.given(parsed)
         checked = params.canonical(parsed)
         check_ports(processor, spec.inputs, single="/assetId")
         resolved = [
@@ -147,7 +155,8 @@ class Jobs:
         old = self.jobs.get(owner, job_id)
         if old.status not in (JobStatus.FAILED, JobStatus.CANCELLED):
             raise JobNotRetryableError(f"Job {job_id} is {old.status}.", job_id=job_id, status=str(old.status))
-        processor = self.catalog.get(old.type).spec
+        declared = self.catalog.get(old.type).spec
+        processor = declared.given(params.parse(declared.params, old.params))
         now = self.clock.now()
         job = new_job(processor, owner, old.inputs, old.params, now=now, queue=self.queue_name, lifetime=self.lifetime)
         job = attrs.evolve(

@@ -15,6 +15,7 @@ from musproj.application.digests import blocks_of, sha256_of
 from musproj.application.execution_context import CallbackPulse, RunContext
 from musproj.application.execution_outputs import Output, check_outputs, check_result
 from musproj.application.inputs import check_ports
+from musproj.application.models import NO_MODELS, ModelFolder
 from musproj.domain.job import SINGLE_PORT
 from musproj.errors import ConflictError, InvalidError, Violation
 from musproj.ports.processor import AudioInfo, AudioProbe, InputFile, ProcessorSpec
@@ -57,6 +58,7 @@ class OneOff:
 
     catalog: Catalog
     probe: AudioProbe
+    models: ModelFolder = NO_MODELS
 
     def run(
         self,
@@ -83,8 +85,8 @@ class OneOff:
             MissingExtraError: a library is not installed.
         """
         processor = self.catalog.get(name)
-        spec = processor.spec
-        checked = _parse(spec, raw_params or {}, output)
+        checked = _parse(processor.spec, raw_params or {}, output)
+        spec = processor.spec.given(checked)
         given = {SINGLE_PORT: inputs} if isinstance(inputs, Path) else inputs
         check_ports(spec, given, single=f"/inputs/{SINGLE_PORT}")
         target = _Target(spec=spec, output=output, force=force)
@@ -93,7 +95,7 @@ class OneOff:
             port: InputFile(path=path, sha256=sha256_of(blocks_of(path)), info=None) for port, path in given.items()
         }
         with target.folder() as workdir:
-            ctx = RunContext(workdir, CallbackPulse(on_progress))
+            ctx = RunContext(workdir, CallbackPulse(on_progress), self.models)
             outcome = processor.run(files, checked, ctx)
             outputs = check_outputs(spec, outcome, workdir, self.probe)
             data = check_result(outcome, ctx.warnings) or {}

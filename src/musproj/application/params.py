@@ -5,11 +5,13 @@ Wire names are the camelCase of the field names. The canonical form has every de
 
 import difflib
 import inspect
+import json
 import math
 import operator
 import types
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from functools import cache
 from typing import Any, Literal
 
@@ -25,6 +27,17 @@ _BOUNDS = {
     operator.lt: "exclusiveMaximum",
 }
 _TRUE, _FALSE = {"true", "yes", "on", "1"}, {"false", "no", "off", "0"}
+
+
+@attrs.frozen
+class Form:
+    """How a parameter that is no plain value looks in JSON; under `form` in the metadata of its field."""
+
+    read: Callable[[object], object]
+    """JSON → value; raises InvalidParamsError, whose pointers begin with `/params`."""
+    write: Callable[[Any], object]
+    """Value → JSON, every default filled in."""
+    schema: Mapping[str, object]
 
 
 def camel(name: str) -> str:
@@ -48,7 +61,9 @@ def parse(params_class: type, data: Mapping[str, object]) -> Any:
             violations.append(_unknown(key, fields))
             continue
         try:
-            values[field.name] = _checked(params_class, field, _coerce(value, _type_of(params_class, field)))
+            values[field.name] = _checked(params_class, field, _read(params_class, field, value))
+        except InvalidParamsError as exc:
+            violations += exc.violations
         except (ValueError, TypeError) as exc:
             violations.append(Violation(f"/params/{_escape(key)}", "invalid", _reason(exc, field)))
     violations += [
@@ -77,14 +92,19 @@ def typed_pairs(params_class: type, pairs: Iterable[str]) -> dict[str, object]:
         if not equals:
             raise InvalidParamsError(f"{pair!r} is no key=value.", hint="Write it like: -p targetLufs=-16")
         key = key if key in fields else camel(key)
-        data[key] = _from_text(text, _type_of(params_class, fields[key])) if key in fields else text
+        data[key] = _typed(params_class, fields[key], text) if key in fields else text
     return data
 
 
 def canonical(params: object) -> dict[str, object]:
     """Return the JSON form with every default filled in; None is an absent key."""
     kind: Any = type(params)
-    return {name: value for name, field in _fields(kind).items() if (value := getattr(params, field.name)) is not None}
+    values = {name: (field, getattr(params, field.name)) for name, field in _fields(kind).items()}
+    return {
+        name: value if (form := _form(field)) is None else form.write(value)
+        for name, (field, value) in values.items()
+        if value is not None
+    }
 
 
 def schema(params_class: type) -> dict[str, object]:
@@ -107,6 +127,24 @@ def _fields(params_class: type) -> dict[str, "attrs.Attribute[Any]"]:
     order = {name: place for place, owner in reversed([*enumerate(params_class.__mro__)]) for name in _declared(owner)}
     fields = sorted(attrs.fields(params_class), key=lambda field: order[field.name])
     return {camel(field.name): field for field in fields}
+
+
+def _form(field: "attrs.Attribute[Any]") -> Form | None:
+    found: Form | None = field.metadata.get("form")
+    return found
+
+
+def _read(params_class: type, field: "attrs.Attribute[Any]", value: object) -> object:
+    form = _form(field)
+    return _coerce(value, _type_of(params_class, field)) if form is None else form.read(value)
+
+
+def _typed(params_class: type, field: "attrs.Attribute[Any]", text: str) -> object:
+    if _form(field) is None:
+        return _from_text(text, _type_of(params_class, field))
+    with suppress(ValueError):
+        return json.loads(text)
+    return text
 
 
 def _declared(owner: type) -> Iterable[str]:
@@ -213,7 +251,10 @@ def _escape(key: str) -> str:
 def _property(params_class: type, field: "attrs.Attribute[Any]") -> dict[str, object]:
     kind, _ = _strip_optional(_type_of(params_class, field))
     entry: dict[str, object] = {}
-    if typing.get_origin(kind) is Literal:
+    form = _form(field)
+    if form is not None:
+        entry |= form.schema
+    elif typing.get_origin(kind) is Literal:
         options = list(typing.get_args(kind))
         kinds = list(dict.fromkeys(_JSON_TYPES[type(option)] for option in options))
         entry |= {"type": kinds[0] if len(kinds) == 1 else kinds, "enum": options}

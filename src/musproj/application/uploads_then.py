@@ -7,6 +7,7 @@ import attrs
 
 from musproj.application import params
 from musproj.application.catalog import Catalog
+from musproj.application.presets import Choice
 from musproj.domain import media
 from musproj.domain.asset import Asset, ThenJob
 from musproj.domain.ids import new_job_id
@@ -19,7 +20,8 @@ from musproj.errors import InvalidError, Violation
 class ThenRequest:
     """A job to submit on version 1 with the confirm."""
 
-    type: str
+    type: str = ""
+    preset: str | None = None
     params: Mapping[str, object] = attrs.field(factory=dict[str, object])
 
 
@@ -28,20 +30,24 @@ def fixed(request: ThenRequest, place: str, catalog: Catalog, now: datetime) -> 
 
     Raises:
         UnknownJobTypeError: it has no processor.
+        PresetNotFoundError: no such preset.
         InvalidParamsError: its parameters are wrong.
         InvalidError: it needs more than one input.
     """
     try:
-        processor = catalog.get(request.type).spec
-        parsed = params.parse(processor.params, request.params)
+        choice = Choice(type=request.type, preset=request.preset, params=request.params)
+        name, given = choice.resolved(catalog.presets)
+        declared = catalog.get(name).spec
+        parsed = params.parse(declared.params, given)
+        processor = declared.given(parsed)
     except InvalidError as exc:
         raise _at(place, exc) from exc
     if [port.name for port in processor.inputs if port.required] != [SINGLE_PORT]:
-        reason = f"{request.type} takes more than the one input of an upload"
+        reason = f"{name} takes more than the one input of an upload"
         raise InvalidError(violations=(Violation(f"{place}/type", "invalid", reason),))
     return ThenJob(
         job_id=new_job_id(now),
-        type=request.type,
+        type=name,
         params=params.canonical(parsed),
         needs=processor.needs(parsed),
         processor_version=processor.version,

@@ -122,6 +122,33 @@ def _processors(settings: Settings) -> Iterator[Finding]:
             yield Finding(f"processor {plugin.name}", "problem", f"does not load: {plugin.error}", plugin.target)
 
 
+def _presets(settings: Settings) -> Iterator[Finding]:
+    from musproj.application import params
+    from musproj.composition import open_catalog
+    from musproj.errors import MusProjError
+
+    try:
+        catalog = open_catalog(settings)
+    except MusProjError as exc:
+        yield Finding("presets", "problem", exc.message, exc.hint or "")
+        return
+    wrong = 0
+    for preset in catalog.presets.values():
+        if preset.name in catalog.runnable():
+            yield Finding(
+                f"preset {preset.name}", "warning", "has the name of a processor, which it hides", "Rename it."
+            )
+        try:
+            params.parse(catalog.get(preset.type).spec.params, preset.params)
+        except MusProjError as exc:
+            wrong += 1
+            yield Finding(
+                f"preset {preset.name}", "problem", exc.message, exc.hint or f"Mend it in {settings.presets}."
+            )
+    if catalog.presets and not wrong:
+        yield Finding("presets", "ok", ", ".join(sorted(catalog.presets)))
+
+
 _HERE: dict[str, Callable[[Settings], Iterator[Finding]]] = {
     "python": _python,
     "extras": _extras,
@@ -129,6 +156,7 @@ _HERE: dict[str, Callable[[Settings], Iterator[Finding]]] = {
     "clock": _clock,
     "api": _api,
     "processors": _processors,
+    "presets": _presets,
 }
 
 

@@ -31,7 +31,9 @@ def run(
     call: Call,
     kind: Annotated[
         str,
-        typer.Argument(metavar="TYPE", help="Name of a processor (`musproj processors`), or `package.module:object`."),
+        typer.Argument(
+            metavar="TYPE", help="A processor (`musproj processors`), a preset, or `package.module:object`."
+        ),
     ],
     source: Annotated[Path, typer.Argument(metavar="IN", help="An audio file.")],
     output: Annotated[
@@ -58,11 +60,13 @@ def run(
     given = _given(kind)
     kind = given[0].spec.name if given else kind
     with _machine(settings, given) as machine, call.progress(kind) as report:
-        spec = machine.catalog.get(kind).spec
+        preset = machine.catalog.presets.get(kind)
+        name = preset.type if preset else kind
+        spec = machine.catalog.get(name).spec
         require_libraries(spec)
-        values = params.typed_pairs(spec.params, param or ())
+        values = {**(preset.params if preset else {}), **params.typed_pairs(spec.params, param or ())}
         result = machine.run(
-            kind,
+            name,
             files,
             values,
             output=output,
@@ -91,11 +95,14 @@ def _given(kind: str) -> "tuple[Processor, ...]":
 
 @contextmanager
 def _machine(settings: "Settings", given: "tuple[Processor, ...]") -> Generator["OneOff"]:
+    from musproj.application.models import ModelFolder
     from musproj.application.oneoff import OneOff
     from musproj.composition import open_catalog, open_probe
 
     with closing(open_probe(settings)) as probe:
-        yield OneOff(catalog=open_catalog(settings, given), probe=probe)
+        # Whoever types a command may read what he likes.
+        models = ModelFolder(settings.models_folder, takes_paths=True)
+        yield OneOff(catalog=open_catalog(settings, given), probe=probe, models=models)
 
 
 def _inputs(source: Path, further: "Sequence[str]") -> dict[str, Path]:

@@ -29,7 +29,9 @@ Params = Annotated[
 @command
 def submit(
     call: Call,
-    kind: Annotated[str, typer.Argument(metavar="TYPE", help="Name of a processor: `musproj processors`.")],
+    kind: Annotated[
+        str, typer.Argument(metavar="TYPE", help="A processor (`musproj processors`) or a preset (`musproj presets`).")
+    ],
     assets: Annotated[
         list[str] | None, typer.Argument(metavar="ASSET[@VERSION][/FILE]...", help="Also `-` or @list: a job for each.")
     ] = None,
@@ -96,10 +98,12 @@ def _template(
         if not equals:
             raise InvalidError(f"{text!r} is no PORT=ASSET[@VERSION].", hint="Write it like: --input reference=ast_…@1")
         ports[port] = _input(mp, asset)
+    preset = mp.catalog.presets.get(kind)
     return JobSpec(
-        type=kind,
+        type="" if preset else kind,
+        preset=kind if preset else None,
         inputs=ports,
-        params=params.typed_pairs(mp.catalog.get(kind).spec.params, pairs),
+        params=params.typed_pairs(mp.catalog.get(preset.type if preset else kind).spec.params, pairs),
         force=force,
         priority=HIGH_PRIORITY if is_urgent else 0,
     )

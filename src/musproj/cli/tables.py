@@ -1,5 +1,6 @@
 """Records as rows and fields for people."""
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 
 from musproj.application.assets import AssetView
@@ -139,7 +140,12 @@ def _error(found: Job) -> str:
 
 
 def _params(params: Mapping[str, object]) -> str:
-    return " ".join(f"{name}={plain(value)}" for name, value in params.items())
+    return " ".join(f"{name}={_value(value)}" for name, value in params.items())
+
+
+def _value(value: object) -> str:
+    """Return a parameter as `-p` takes it."""
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, list | tuple | dict) else plain(value)
 
 
 def _version(number: int | None) -> str:

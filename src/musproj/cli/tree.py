@@ -22,6 +22,7 @@ COMMANDS = {
     "assets": "assets",
     "jobs": "jobs",
     "processors": "processors",
+    "presets": "presets",
     "doctor": "doctor",
     "gc": "gc",
     "config": "config",
@@ -29,7 +30,7 @@ COMMANDS = {
     "version": "topics",
 }
 """Command → the module of this package that has it, in the order of the help."""
-GROUPS = frozenset({"assets", "jobs", "processors", "config"})
+GROUPS = frozenset({"assets", "jobs", "processors", "presets", "config"})
 """Those that have commands of their own."""
 
 

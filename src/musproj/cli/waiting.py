@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from musproj.cli.exit_codes import ExitCode
 from musproj.domain.ids import DEFAULT_OWNER, JobId
 from musproj.domain.job import Job, JobStatus, WaitReason
-from musproj.ports.processor import ProcessorSpec
+from musproj.ports.processor import ProcessorSpec, needed_processor
 
 if TYPE_CHECKING:
     from musproj import MusProj
@@ -56,7 +56,9 @@ def hints(
         return [("waits for", "its turn")]
     found = [("waits for", str(job.wait_reason))]
     if job.wait_reason is WaitReason.NO_PROCESSOR:
-        extras = {spec.extra for spec in specs() if spec.name == job.type and spec.extra} | set(job.needs)
+        names = {job.type, *filter(None, map(needed_processor, job.needs))}
+        extras = {spec.extra for spec in specs() if spec.name in names and spec.extra}
+        extras |= {need for need in job.needs if needed_processor(need) is None}
         lines = [f"pip install 'musproj[{extra}]'" for extra in sorted(extras)]
         found.append(("would help", " and ".join(lines) or f"a worker with the processor {job.type!r}"))
     return found

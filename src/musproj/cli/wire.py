@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from musproj.application.assets import AssetView
+from musproj.application.presets import Preset
 from musproj.cli.output import Document
 from musproj.domain.asset import Asset
 from musproj.domain.job import Job
@@ -72,6 +73,20 @@ def processor(spec: ProcessorSpec) -> Document:
     from musproj.http import schemas
 
     return _plain(schemas.to_processor(spec))
+
+
+def presets(found: Iterable[Preset]) -> Document:
+    """Return the presets of an installation."""
+    from musproj.http import schemas
+
+    return _plain(schemas.to_presets(found))
+
+
+def preset(found: Preset) -> Document:
+    """Return a preset."""
+    from musproj.http import schemas
+
+    return _plain(schemas.to_preset(found))
 
 
 def processors(specs: Sequence[ProcessorSpec]) -> Document:

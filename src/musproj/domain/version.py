@@ -46,6 +46,24 @@ class ProvenanceInput:
 
 
 @attrs.frozen(kw_only=True)
+class ProvenanceStep:
+    """One processor of a chain."""
+
+    processor: str
+    processor_version: str
+    params: Mapping[str, object]
+    """Canonical: every default filled in."""
+
+
+@attrs.frozen(kw_only=True)
+class ProvenanceModel:
+    """A model file that took part."""
+
+    name: str
+    sha256: str
+
+
+@attrs.frozen(kw_only=True)
 class Provenance:
     """What is needed to make a version again, and to know that it need not be made again."""
 
@@ -57,6 +75,9 @@ class Provenance:
     inputs: tuple[ProvenanceInput, ...]
     libraries: Mapping[str, str] = attrs.field(factory=dict[str, str])
     """Library → version, of those that took part; with them `python` and `machine`."""
+    steps: tuple[ProvenanceStep, ...] | None = None
+    """Of a chain, in order."""
+    models: tuple[ProvenanceModel, ...] | None = None
 
     @property
     def params_hash(self) -> str:
@@ -67,7 +88,8 @@ class Provenance:
     def reuse_key(self) -> str:
         """What two versions share that need not both be made."""
         inputs = sorted((i.port, i.sha256) for i in self.inputs)
-        return digest([inputs, f"{self.processor}@{self.processor_version}", self.params])
+        models = [model.sha256 for model in self.models or ()]
+        return digest([inputs, f"{self.processor}@{self.processor_version}", self.params, *models])
 
 
 @attrs.frozen(kw_only=True)

@@ -37,6 +37,7 @@ STATUS: Mapping[str, int] = MappingProxyType(
         "job_not_found": 404,
         "version_not_found": 404,
         "file_not_found": 404,
+        "preset_not_found": 404,
         "object_missing": 410,
         # the present state forbids it
         "conflict": 409,

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from musproj.application import params
+from musproj.application import params, presets
 from musproj.application.assets import AssetView
 from musproj.application.assets import Download as SignedDownload
 from musproj.application.uploads import UploadTicket as SignedUpload
@@ -70,9 +70,10 @@ class Nothing(Request, kw_only=True):
 
 
 class ThenJob(Request, kw_only=True):
-    """A job on version 1 that the confirm submits."""
+    """A job on version 1 that the confirm submits; it names either a type or a preset."""
 
-    type: TypeName
+    type: TypeName | UnsetType = UNSET
+    preset: TypeName | UnsetType = UNSET
     params: Params | UnsetType = UNSET
 
 
@@ -110,9 +111,10 @@ class InputRef(Request, kw_only=True):
 
 
 class JobRequest(Request, kw_only=True):
-    """A job: either `assetId` (with `inputVersion`, `inputFile`) for the one input, or `inputs` by port."""
+    """A job: a type or a preset, and `assetId` (with `inputVersion`, `inputFile`) for one input, or `inputs` by port."""
 
-    type: TypeName
+    type: TypeName | UnsetType = UNSET
+    preset: Annotated[TypeName, Meta(description="Its params hold where `params` has none.")] | UnsetType = UNSET
     asset_id: Id | UnsetType = UNSET
     input_version: Number | UnsetType = UNSET
     input_file: FileName | UnsetType = UNSET
@@ -169,6 +171,21 @@ class ProvenanceInput(Answer, kw_only=True):
     sha256: Sha256
 
 
+class ProvenanceStep(Answer, kw_only=True):
+    """One processor of a chain."""
+
+    processor: str
+    processor_version: str
+    params: dict[str, Any]
+
+
+class ProvenanceModel(Answer, kw_only=True):
+    """A model file that took part."""
+
+    name: str
+    sha256: Sha256
+
+
 class Provenance(Answer, kw_only=True):
     """What is needed to make a version again."""
 
@@ -179,6 +196,8 @@ class Provenance(Answer, kw_only=True):
     params_hash: str
     inputs: list[ProvenanceInput]
     libraries: dict[str, str]
+    steps: Annotated[list[ProvenanceStep], Meta(description="Of a chain, in order.")] | UnsetType = UNSET
+    models: list[ProvenanceModel] | UnsetType = UNSET
 
 
 class Version(Answer, kw_only=True):
@@ -401,6 +420,21 @@ class ProcessorList(Answer, kw_only=True):
     """The processors of this installation, by name."""
 
     data: list[Processor]
+
+
+class Preset(Answer, kw_only=True):
+    """A named job."""
+
+    name: str
+    type: str
+    description: str | UnsetType = UNSET
+    params: dict[str, Any]
+
+
+class PresetList(Answer, kw_only=True):
+    """The presets of this installation, by name."""
+
+    data: list[Preset]
 
 
 class Check(Answer, kw_only=True):
@@ -634,6 +668,18 @@ def to_processors(specs: Iterable[ProcessorSpec]) -> ProcessorList:
     return ProcessorList(data=[to_processor(spec) for spec in specs])
 
 
+def to_preset(preset: presets.Preset) -> Preset:
+    """Return the wire form of a preset."""
+    return Preset(
+        name=preset.name, type=preset.type, description=preset.description or UNSET, params=_plain(preset.params)
+    )
+
+
+def to_presets(found: Iterable[presets.Preset]) -> PresetList:
+    """Return the wire form of the presets of an installation."""
+    return PresetList(data=[to_preset(one) for one in sorted(found, key=lambda one: one.name)])
+
+
 def to_asset_page(page: Page[domain_asset.Asset]) -> AssetPage:
     """Return the wire form of a page of assets."""
     return AssetPage(data=[to_asset(asset) for asset in page.items], next_cursor=_known(page.next_cursor))
@@ -707,4 +753,15 @@ def _provenance(provenance: domain_version.Provenance) -> Provenance:
             for taken in provenance.inputs
         ],
         libraries=dict(provenance.libraries),
+        steps=[
+            ProvenanceStep(
+                processor=step.processor, processor_version=step.processor_version, params=_plain(step.params)
+            )
+            for step in provenance.steps
+        ]
+        if provenance.steps
+        else UNSET,
+        models=[ProvenanceModel(name=model.name, sha256=model.sha256) for model in provenance.models]
+        if provenance.models
+        else UNSET,
     )

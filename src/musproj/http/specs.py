@@ -46,7 +46,10 @@ def upload_spec(request: schemas.UploadRequest) -> UploadSpec:
         sha256=known(request.sha256),
         name=known(request.name),
         expires_in=seconds(request.expires_in),
-        then=tuple(ThenRequest(type=job.type, params=known(job.params) or {}) for job in then),
+        then=tuple(
+            ThenRequest(type=known(job.type) or "", preset=known(job.preset), params=known(job.params) or {})
+            for job in then
+        ),
     )
 
 
@@ -63,7 +66,8 @@ def job_spec(request: schemas.JobRequest) -> JobSpec:
     expires_at = _time(request.expires_at, "/expiresAt", wrong)
     _refuse(wrong)
     return JobSpec(
-        type=request.type,
+        type=known(request.type) or "",
+        preset=known(request.preset),
         inputs=inputs,
         params=known(request.params) or {},
         force=request.force,

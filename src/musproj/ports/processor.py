@@ -53,6 +53,39 @@ class Port:
     required: bool = True
 
 
+@attrs.frozen(kw_only=True)
+class ModelFile:
+    """A model that the operator installed."""
+
+    name: str
+    path: Path
+    sha256: str
+    """Lower-case hex."""
+
+
+@attrs.frozen(kw_only=True)
+class Step:
+    """One processor of a chain, as the provenance tells it."""
+
+    processor: str
+    processor_version: str
+    params: Mapping[str, object]
+    """Canonical: every default filled in."""
+
+
+_NEEDED_PROCESSOR = "processor:"
+
+
+def processor_need(name: str) -> str:
+    """Return how a job's `needs` names a processor that must be there beside that of its type."""
+    return f"{_NEEDED_PROCESSOR}{name}"
+
+
+def needed_processor(need: str) -> str | None:
+    """Return the processor that `processor_need` named; None for another need."""
+    return need.removeprefix(_NEEDED_PROCESSOR) if need.startswith(_NEEDED_PROCESSOR) else None
+
+
 def no_needs(_params: Any) -> tuple[str, ...]:
     """Return nothing: what most processors need beside their extra, whatever their parameters."""
     return ()
@@ -89,11 +122,19 @@ class ProcessorSpec:
     """Importable top-level modules that must be there to run it."""
     needs: Callable[[Any], tuple[str, ...]] = no_needs
     """Parameters → what a run with them takes beside `extra`, as a job's `needs` names it: `codecs`."""
+    for_params: "Callable[[Any], ProcessorSpec] | None" = None
+    """Parameters → the declaration of a run with them, where it depends on them; see `given`."""
+    steps: tuple[Step, ...] = ()
+    """Of a chain that was given its parameters."""
     timeout_seconds: float | None = None
     """None: max(60 s, 10 × duration / speed), 3,600 s where the duration is unknown."""
     max_attempts: int = 5
     concurrency: int | None = None
     """Running jobs of this type in the whole installation."""
+
+    def given(self, params: Any) -> "ProcessorSpec":
+        """Return what is declared of a run with `params`."""
+        return self if self.for_params is None else self.for_params(params)
 
 
 class Context(Protocol):
@@ -120,6 +161,14 @@ class Context(Protocol):
 
         Raises:
             JobCancelledError: somebody cancelled the job; let it pass through.
+        """
+
+    @abstractmethod
+    def model(self, name: str) -> ModelFile:
+        """Return a model file of this installation; the provenance names it.
+
+        Raises:
+            ModelInvalidError: there is none of that name.
         """
 
     @abstractmethod
@@ -154,6 +203,19 @@ class Processor(Protocol):
         Raises:
             ProcessingError: the input is at fault; its code tells the user.
             JobCancelledError: passed through from `ctx`.
+        """
+
+
+class Composite(Protocol):
+    """A processor that is made of others."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def over(self, find: Callable[[str], Processor]) -> Processor:
+        """Return it for the installation whose processors `find` finds.
+
+        `find` raises UnknownJobTypeError where there is none of that name.
         """
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import attrs
 
-from musproj.ports.processor import Context
+from musproj.ports.processor import Context, ModelFile
 
 
 @attrs.frozen
@@ -25,6 +25,10 @@ class Quiet(Context):
     def check(self) -> None:
         """Pass it on."""
         self.context.check()
+
+    def model(self, name: str) -> ModelFile:
+        """Pass it on."""
+        return self.context.model(name)
 
     def warn(self, code: str, message: str, **facts: object) -> None:
         """Keep it."""
@@ -65,6 +69,9 @@ class _Part(Context):
 
     def check(self) -> None:
         self.together.context.check()
+
+    def model(self, name: str) -> ModelFile:
+        return self.together.context.model(name)
 
     def warn(self, code: str, message: str, **facts: object) -> None:
         self.together.context.warn(code, message, **facts, port=self.name)

@@ -20,8 +20,8 @@ import attrs
 import numpy as np
 import pytest
 
-from musproj.errors import JobCancelledError, ProcessingError
-from musproj.ports.processor import InputFile, Outcome, Processor
+from musproj.errors import JobCancelledError, ModelInvalidError, ProcessingError
+from musproj.ports.processor import InputFile, ModelFile, Outcome, Processor
 from musproj.processors import blocks
 from musproj.testing import tones
 
@@ -42,6 +42,8 @@ class RecordingContext:
     fractions: list[float] = attrs.field(factory=list[float])
     stages: list[str | None] = attrs.field(factory=list[str | None])
     warnings: list[dict[str, object]] = attrs.field(factory=list[dict[str, object]])
+    models: Mapping[str, Path] = attrs.field(factory=dict[str, Path])
+    """Model files by name."""
     calls: int = 0
     cancelled_at: float | None = None
     """Monotonic seconds."""
@@ -55,6 +57,12 @@ class RecordingContext:
     def check(self) -> None:
         """Cancel when it is time."""
         self._count()
+
+    def model(self, name: str) -> ModelFile:
+        """Return one of `models`."""
+        if name not in self.models:
+            raise ModelInvalidError(f"There is no model {name!r}.", model=name)
+        return ModelFile(name=name, path=self.models[name], sha256=digest(self.models[name]))
 
     def warn(self, code: str, message: str, **facts: object) -> None:
         """Remember it."""

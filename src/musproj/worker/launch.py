@@ -14,6 +14,7 @@ from typing import Protocol
 import attrs
 
 from musproj.application.execution import Execution
+from musproj.application.models import ModelFolder
 from musproj.composition import MusProj
 from musproj.domain.asset import Asset
 from musproj.errors import ConfigurationError
@@ -136,6 +137,7 @@ def execution_of(mp: MusProj) -> Execution:
         catalog=mp.catalog,
         probe=InProcessProbe(Limits(max_duration_seconds=mp.settings.max_duration_s)),
         clock=mp.clock,
+        models=ModelFolder(mp.settings.models_folder),
         max_output_bytes=opened.signed_urls.max_put_bytes if opened.signed_urls else None,
     )
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import attrs
 
+from musproj.application import params
 from musproj.application.execution_inputs import VersionRecords, recorded_info
 from musproj.domain.ids import AssetId
 from musproj.domain.job import Job
@@ -34,23 +35,25 @@ class Needs:
     """How long its processing may take."""
 
 
-def needs_of(job: Job, spec: ProcessorSpec, records: VersionRecords, budget_mb: int) -> Needs:
+def needs_of(job: Job, declared: ProcessorSpec, records: VersionRecords, budget_mb: int) -> Needs:
     """Return what `job` needs.
 
     Raises:
+        InvalidParamsError: it was submitted to another version of the processor, whose parameters differ.
         NotFoundError: a record of its inputs is gone.
         BackendUnavailableError: the store cannot be reached.
     """
+    spec = declared.given(params.parse(declared.params, job.params))
     versions = {
         (wanted.asset_id, wanted.version): records.version(job.owner, wanted.asset_id, wanted.version)
         for wanted in job.inputs
     }
     infos = [recorded_info(versions[i.asset_id, i.version].file(i.file)) for i in job.inputs]
-    declared = max((mb for info in infos if (mb := memory.declared_mb(spec, info)) is not None), default=None)
+    most = max((mb for info in infos if (mb := memory.declared_mb(spec, info)) is not None), default=None)
     return Needs(
         versions=versions,
-        memory_mb=declared if declared is not None else memory.DEFAULT_MB,
-        limit_bytes=memory.limit_bytes(declared, budget_mb),
+        memory_mb=most if most is not None else memory.DEFAULT_MB,
+        limit_bytes=memory.limit_bytes(most, budget_mb),
         seconds=time_limit(spec, infos),
     )
 

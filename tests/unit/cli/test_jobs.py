@@ -4,6 +4,8 @@ import sys
 
 import pytest
 
+from musproj import DEFAULT_OWNER, MusProj
+
 
 @pytest.fixture
 def work(cli):
@@ -177,3 +179,57 @@ def test_an_unknown_job_exits_3(cli, command):
     ran = cli("jobs", command, "job_none", "--json")
 
     assert (ran.code, ran.out, ran.error["code"]) == (3, "", "job_not_found")
+
+
+PRESET = """
+[ringtone]
+type = "chain"
+params = { steps = [{ type = "normalize", params = { targetLufs = -20.0 } }, { type = "trim", params = { end = 0.5 } }] }
+"""
+
+
+def test_a_preset_of_a_chain_makes_one_version_that_tells_every_step(cli, home, asset, work, monkeypatch):
+    (home / "presets.toml").write_text(PRESET)
+    monkeypatch.setenv("MUSPROJ_PRESETS", "presets.toml")
+    job = cli("submit", "ringtone", asset, "-q").out.strip()
+
+    assert work().code == 0
+
+    shown = cli("jobs", "show", job, "--json").json
+    assert (shown["type"], shown["status"], shown["createdVersion"]) == ("chain", "succeeded", 2)
+    assert [one["type"] for one in shown["result"]["steps"]] == ["normalize", "trim"]
+    (version,) = [one for one in cli("assets", "versions", asset, "--json").json["data"] if one["version"] == 2]
+    assert (version["kind"], version["files"][0]["duration"]) == ("trimmed", 0.5)
+
+
+def test_a_chain_tells_its_steps_in_the_provenance(cli, asset, work):
+    steps = '[{"type":"normalize"},{"type":"trim","params":{"end":0.5}}]'
+    cli("submit", "chain", asset, "-p", f"steps={steps}")
+    work()
+
+    with MusProj.open() as mp:
+        provenance = mp.assets.version(DEFAULT_OWNER, asset, 2).provenance
+    assert provenance.processor_version == "normalize@1,trim@1"
+    assert [(one.processor, one.params.get("end")) for one in provenance.steps] == [("normalize", None), ("trim", 0.5)]
+
+
+def test_a_preset_runs_on_a_local_file(cli, home, tone, monkeypatch):
+    tone()
+    (home / "presets.toml").write_text(PRESET)
+    monkeypatch.setenv("MUSPROJ_PRESETS", "presets.toml")
+
+    ran = cli("run", "ringtone", "take.wav", "-o", "out.wav", "--json")
+
+    assert (ran.code, ran.json["duration"]) == (0, 0.5)
+
+
+def test_doctor_finds_presets_that_cannot_run(cli, home, monkeypatch):
+    (home / "presets.toml").write_text(
+        '[good]\ntype = "enhance"\n[bad]\ntype = "enhance"\nparams = { targetLuf = 1 }\n'
+    )
+    monkeypatch.setenv("MUSPROJ_PRESETS", "presets.toml")
+
+    findings = {one["name"]: one for one in cli("doctor", "--json").json["checks"]}
+
+    assert findings["preset bad"]["status"] == "problem"
+    assert "did you mean targetLufs" in findings["preset bad"]["detail"]

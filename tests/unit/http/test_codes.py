@@ -82,6 +82,7 @@ PROVOKED: Mapping[str, Callable[..., httpx.Response]] = {
     "job_not_found": lambda api: api.get("/jobs/job_1"),
     "version_not_found": lambda api: gain(api, inputVersion=9),
     "file_not_found": lambda api: gain(api, inputFile="vocals"),
+    "preset_not_found": lambda api: api.get("/presets/nothing"),
     "object_missing": partial(when, errors.ObjectMissingError()),
     "conflict": lambda api: api.post(f"/assets/{api.ready_asset()}/undelete"),
     "asset_not_ready": lambda api: api.post("/jobs", {"type": "gain", "assetId": api.pending_asset()}),

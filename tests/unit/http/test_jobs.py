@@ -461,3 +461,61 @@ def test_retry_after_grows_with_the_age_of_the_job(api):
 
     assert seen == sorted(seen)
     assert (seen[0], seen[-1]) == (1, 5)
+
+
+def test_a_preset_is_resolved_when_the_job_is_submitted(open_api, tmp_path):
+    presets = tmp_path / "presets.toml"
+    presets.write_text('[loud]\ntype = "gain"\ndescription = "Up"\nparams = { gainDb = 6, passes = 2 }\n')
+    api = open_api(presets=str(presets))
+    asset_id = api.ready_asset()
+
+    answer = api.post("/jobs", {"preset": "loud", "assetId": asset_id, "params": {"passes": 3}})
+
+    job = answer.json()
+    assert answer.status_code == 202
+    assert (job["type"], job["params"]) == ("gain", {"gainDb": 6.0, "passes": 3})
+    shown = {"name": "loud", "type": "gain", "description": "Up", "params": {"gainDb": 6, "passes": 2}}
+    assert api.get("/presets").json() == {"data": [shown]}
+    assert api.get("/presets/loud").json() == shown
+    wrong = api.post("/jobs", {"preset": "loud", "type": "gain", "assetId": asset_id})
+    assert (wrong.status_code, wrong.json()["errors"][0]["pointer"]) == (422, "/type")
+    missing = api.post("/jobs", {"preset": "lod", "assetId": asset_id})
+    assert (missing.status_code, missing.json()["code"]) == (404, "preset_not_found")
+    neither = api.post("/jobs", {"assetId": asset_id})
+    assert (neither.status_code, neither.json()["errors"][0]["code"]) == (422, "required")
+
+
+def test_an_upload_may_be_followed_by_a_preset(open_api, tmp_path):
+    presets = tmp_path / "presets.toml"
+    presets.write_text('[loud]\ntype = "gain"\nparams = { gainDb = 6 }\n')
+    api = open_api(presets=str(presets))
+
+    good = api.post("/uploads/request", {"then": [{"preset": "loud"}]})
+    bad = api.post("/uploads/request", {"then": [{"preset": "lod"}]})
+
+    assert good.status_code == 201
+    assert (bad.status_code, bad.json()["code"]) == (404, "preset_not_found")
+
+
+def test_a_chain_is_checked_step_by_step(api):
+    asset_id = api.ready_asset()
+    steps = [{"type": "gain", "params": {"gainDb": 3}}, {"type": "gain", "params": {"gainDb": 1e9}}, {"type": "gian"}]
+
+    good = api.post("/jobs", {"type": "chain", "assetId": asset_id, "params": {"steps": steps[:1] * 2}})
+    bad = api.post("/jobs", {"type": "chain", "assetId": asset_id, "params": {"steps": steps}})
+
+    assert good.status_code == 202
+    assert good.json()["params"]["steps"][1] == {"type": "gain", "params": {"gainDb": 3.0, "passes": 1}}
+    assert bad.status_code == 422
+    assert [place["pointer"] for place in bad.json()["errors"]] == [
+        "/params/steps/1/params/gainDb",
+        "/params/steps/2/type",
+    ]
+
+
+def test_chains_in_chains_without_end_are_refused(api):
+    asset_id = api.ready_asset()
+    deep = '{"type":"chain","params":{"steps":['
+    body = f'{{"type":"chain","assetId":"{asset_id}","params":{{"steps":[{deep * 400}{"]}}" * 400},{{}}]}}}}'
+
+    assert api.post("/jobs", body.encode(), headers={"content-type": "application/json"}).status_code in (400, 422)

@@ -51,7 +51,11 @@ def test_the_parameters_are_those_of_the_declaration(spec, page):
         told.append(
             [
                 f"`{name}`",
-                f"`{json.dumps(field.default)}`" if field.default is not None else "",
+                "required"
+                if field.default is attrs.NOTHING
+                else f"`{json.dumps(field.default)}`"
+                if field.default is not None
+                else "",
                 span or ", ".join(f"`{json.dumps(value)}`" for value in among),
                 field.metadata.get("unit", ""),
                 field.metadata["description"],

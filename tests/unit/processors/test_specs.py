@@ -35,7 +35,7 @@ def test_every_parameter_is_described_and_bounded(processor):
     for name, entry in params.schema(processor.spec.params)["properties"].items():
         assert entry["description"], name
         field = field_of(processor, name)
-        assert "default" in entry or field.default is None, name
+        assert "default" in entry or field.default in (None, attrs.NOTHING), name
         if entry["type"] in ("number", "integer") and "enum" not in entry:
             assert entry["minimum"] < entry["maximum"], name
 
@@ -46,7 +46,7 @@ BESIDE = {"min_seconds": {"max_seconds": 120.0}, "max_seconds": {"min_seconds": 
 
 def test_metadata_and_validators_agree(processor):
     for field in attrs.fields(processor.spec.params):
-        if field.default is None:
+        if field.default in (None, attrs.NOTHING):
             continue  # what it may be depends on the others, which a test of its own tells
         for bound in ("min", "max"):
             if bound in field.metadata:

@@ -61,7 +61,7 @@ def test_the_time_limit_follows_the_longest_input(changes, seconds, limit):
     ],
 )
 def test_memory_is_what_the_spec_declares_for_this_input(declared, mb, limit_mb):
-    needs = needs_of(new_job(ASSET, NOON), spec(memory_mb=declared), Records(), 5_000)
+    needs = needs_of(new_job(ASSET, NOON, params={}), spec(memory_mb=declared), Records(), 5_000)
     assert (needs.memory_mb, needs.limit_bytes) == (mb, limit_mb * MIB)
     assert needs.versions == {(ASSET.asset_id, 1): VERSION}
 

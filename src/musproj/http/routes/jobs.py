@@ -16,6 +16,7 @@ from musproj.errors import (
     JobAlreadyFinishedError,
     JobNotFoundError,
     JobNotRetryableError,
+    PresetNotFoundError,
     UnknownJobTypeError,
     VersionNotFoundError,
 )
@@ -58,6 +59,7 @@ def get_job(call: Call[None, queries.JobQuery]) -> Reply[schemas.Job]:
         FileNotFoundInVersionError,
         AssetNotReadyError,
         UnknownJobTypeError,
+        PresetNotFoundError,
         InvalidParamsError,
         IdempotencyMismatchError,
     ),

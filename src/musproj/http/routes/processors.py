@@ -1,6 +1,7 @@
-"""Processors: what job types there are, and what they take."""
+"""Processors and presets: what job types there are, what they take, and what has a name of its own."""
 
-from musproj.errors import NotFoundError, UnknownJobTypeError
+from musproj.application.presets import not_found
+from musproj.errors import NotFoundError, PresetNotFoundError, UnknownJobTypeError
 from musproj.http import schemas
 from musproj.http.operations import Api, Call, Reply
 
@@ -22,3 +23,18 @@ def get_processor(call: Call[None, None]) -> Reply[schemas.Processor]:
         # In a path the name is the resource, not a field of a request.
         raise NotFoundError(exc.message, hint=exc.hint) from exc
     return Reply(content=schemas.to_processor(processor.spec))
+
+
+@api.op("GET", "/presets", id="listPresets", tag="processors")
+def list_presets(call: Call[None, None]) -> Reply[schemas.PresetList]:
+    """List the presets of this installation."""
+    return Reply(content=schemas.to_presets(call.mp.catalog.presets.values()))
+
+
+@api.op("GET", "/presets/{name}", id="getPreset", tag="processors", errors=(PresetNotFoundError,))
+def get_preset(call: Call[None, None]) -> Reply[schemas.Preset]:
+    """Show a preset."""
+    name, presets = call.path["name"], call.mp.catalog.presets
+    if name not in presets:
+        raise not_found(name, presets)
+    return Reply(content=schemas.to_preset(presets[name]))

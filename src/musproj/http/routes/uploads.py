@@ -13,6 +13,7 @@ from musproj.errors import (
     NonFiniteError,
     NotAudioError,
     PayloadTooLargeError,
+    PresetNotFoundError,
     StorageFullError,
     UnknownJobTypeError,
     UnsupportedFormatError,
@@ -34,7 +35,13 @@ api = Api()
     status=201,
     is_idempotent=True,
     has_location=True,
-    errors=(PayloadTooLargeError, UnknownJobTypeError, InvalidParamsError, IdempotencyMismatchError),
+    errors=(
+        PayloadTooLargeError,
+        UnknownJobTypeError,
+        PresetNotFoundError,
+        InvalidParamsError,
+        IdempotencyMismatchError,
+    ),
 )
 def request_upload(call: Call[schemas.UploadRequest, None]) -> Reply[schemas.UploadTicket]:
     """Make a pending asset and sign the PUT of its file."""

@@ -108,9 +108,12 @@ def _made(tmp_path_factory):
 
 
 @pytest.fixture
-def installed(_made, folder):
-    """The folder with a copy of that installation in it."""
+def installed(_made, folder, monkeypatch):
+    """The folder with a copy of that installation in it, and a preset."""
     shutil.copytree(_made, folder, dirs_exist_ok=True)
+    presets = folder / "presets.toml"
+    presets.write_text('[podcast]\ntype = "enhance"\ndescription = "Speech"\nparams = { targetLufs = -18.0 }\n')
+    monkeypatch.setenv("MUSPROJ_PRESETS", str(presets))
     return folder
 
 

@@ -47,6 +47,8 @@ SAMPLES = {
     ("jobs", "retry"): ("WAITING",),
     ("processors", "list"): (),
     ("processors", "show"): ("enhance",),
+    ("presets", "list"): (),
+    ("presets", "show"): ("podcast",),
     ("doctor",): (),
     ("gc",): (),
     ("config", "show"): ("--origin",),
@@ -115,7 +117,7 @@ def test_the_summary_of_a_command_fits_into_the_list(cli, command):
     assert "..." not in listing
 
 
-@pytest.mark.parametrize("group", sorted(GROUPS - {"processors"}))
+@pytest.mark.parametrize("group", sorted(GROUPS - {"processors", "presets"}))
 def test_a_group_alone_shows_its_help(cli, group):
     result = cli(group)
 
@@ -123,8 +125,9 @@ def test_a_group_alone_shows_its_help(cli, group):
 
 
 @pytest.mark.parametrize("flags", [(), ("--json",), ("-q",)])
-def test_processors_alone_lists_them(cli, flags):
-    assert cli("processors", *flags).out == cli("processors", "list", *flags).out != ""
+@pytest.mark.parametrize("group", ["processors", "presets"])
+def test_what_an_installation_has_is_listed_by_the_group_alone(installed, cli, group, flags):
+    assert cli(group, *flags).out == cli(group, "list", *flags).out != ""
 
 
 def test_no_command_shows_the_help(cli):
