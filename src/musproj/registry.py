@@ -60,7 +60,7 @@ BUILT_IN: Mapping[str, Mapping[str, str]] = {
 }
 """Entry-point group → name → `module:object`. Lower layers are named here only as strings."""
 
-ABILITIES: Mapping[str, Sequence[str]] = {"codecs": ("av",)}
+ABILITIES: Mapping[str, Sequence[str]] = {"codecs": ("av",), "onnx": ("onnxruntime",)}
 """What a job's `needs` may name → the modules that give it."""
 
 

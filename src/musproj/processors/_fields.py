@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 import attrs
-from attrs.validators import and_, ge, in_, instance_of, le, optional
+from attrs.validators import and_, ge, in_, instance_of, le, matches_re, optional
 
 from musproj.ports.processor import AudioInfo
 
@@ -37,6 +37,13 @@ def whole_or_none(least: int, most: int, unit: str, description: str) -> int | N
     metadata = {"unit": unit, "min": least, "max": most, "description": description}
     checks = [instance_of(int), ge(least), le(most)]
     field: int | None = attrs.field(default=None, validator=optional(checks), metadata=metadata)
+    return field
+
+
+def text_or_none(pattern: str, description: str) -> str | None:
+    """Return an attrs field of a text that matches `pattern` as a whole, to be left out."""
+    checks = [instance_of(str), matches_re(pattern)]
+    field: str | None = attrs.field(default=None, validator=optional(checks), metadata={"description": description})
     return field
 
 

@@ -14,31 +14,38 @@ class Segmented:
         """Work on `frames` at a time, of which `overlap` belong to the next segment, too."""
         self._work = work
         self._frames, self._overlap = frames, overlap
-        self._pending: Planar = np.zeros((channels, 0), np.float32)
+        # What is left at the end must be enough for a segment of its own, so half of one more is waited for.
+        self._pending: Planar = np.zeros((channels, frames + frames // 2 + 1), np.float32)
+        self._filled = 0
         self._fading: Planar | None = None
         self._rising = ((np.arange(overlap) + 0.5) / overlap).astype(np.float32)
 
     def feed(self, samples: Planar) -> Iterator[tuple[Planar, Planar]]:
-        """Take (channels, frames) more; yield the input that is done with what became of it."""
-        self._pending = np.concatenate([self._pending, samples], axis=1)
-        # What is left at the end must be enough for a segment of its own.
-        while self._pending.shape[1] > self._frames + self._frames // 2:
-            yield self._take(self._frames)
+        """Take (channels, frames) more; yield the input that is done with what became of it, until the next step."""
+        while samples.shape[1]:
+            part = samples[:, : self._pending.shape[1] - self._filled]
+            self._pending[:, self._filled : self._filled + part.shape[1]] = part
+            self._filled += part.shape[1]
+            samples = samples[:, part.shape[1] :]
+            if self._filled == self._pending.shape[1]:
+                yield from self._take(self._frames)
 
     def finish(self) -> Iterator[tuple[Planar, Planar]]:
         """Yield the rest, in two equal segments where it is longer than one."""
-        left = self._pending.shape[1]
-        if left > self._frames:
-            yield self._take((left + self._overlap + 1) // 2)
-        if self._pending.shape[1]:
-            yield self._pending, self._faded_in(self._work(self._pending))
+        if self._filled > self._frames:
+            yield from self._take((self._filled + self._overlap + 1) // 2)
+        if self._filled:
+            rest = self._pending[:, : self._filled]
+            yield rest, self._faded_in(self._work(rest))
 
-    def _take(self, frames: int) -> tuple[Planar, Planar]:
+    def _take(self, frames: int) -> Iterator[tuple[Planar, Planar]]:
         worked = self._faded_in(self._work(self._pending[:, :frames]))
         done = frames - self._overlap
         self._fading = worked[:, done:].copy()
-        taken, self._pending = self._pending[:, :done], self._pending[:, done:].copy()
-        return taken, worked[:, :done]
+        yield self._pending[:, :done], worked[:, :done]
+        left = self._filled - done
+        self._pending[:, :left] = self._pending[:, done : self._filled].copy()
+        self._filled = left
 
     def _faded_in(self, worked: Planar) -> Planar:
         if self._fading is not None:

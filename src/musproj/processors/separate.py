@@ -7,6 +7,21 @@ import attrs
 from musproj.ports.processor import AudioInfo, Context, InputFile, Outcome, Port, Processor, ProcessorSpec
 from musproj.processors._separate_params import SeparateParams
 
+_MODEL_MB = 3_000
+_MODEL_SPEED = 0.5
+"""One core, as Demucs is; others are faster."""
+
+
+def _with_model(params: SeparateParams) -> ProcessorSpec:
+    """Return the declaration of a run with a model, which takes what it takes."""
+    if params.model is None:
+        return SPEC
+    return attrs.evolve(SPEC, memory_mb=_MODEL_MB, speed=_MODEL_SPEED, requires=(*SPEC.requires, "onnxruntime"))
+
+
+def _needs(params: SeparateParams) -> tuple[str, ...]:
+    return () if params.model is None else ("onnx",)
+
 
 def _memory_mb(info: AudioInfo) -> int:
     """Return what segments of 60 s take, whose spectra are in memory as a whole."""
@@ -23,9 +38,11 @@ SPEC = ProcessorSpec(
     publishes="version",
     memory_mb=_memory_mb,
     speed=20.0,
-    preload=("numpy", "soundfile", "musproj.processors._separate_run"),
+    preload=("numpy", "soundfile", "soxr", "musproj.processors._separate_run"),
     extra="audio",
-    requires=("numpy", "soundfile"),
+    requires=("numpy", "soundfile", "soxr"),
+    needs=_needs,
+    for_params=_with_model,
 )
 
 
@@ -42,6 +59,8 @@ class Separate(Processor):
         """Write both files, whose sum is the input sample for sample, at the bits that are written.
 
         Raises:
+            ModelInvalidError: the model is not there, or is none.
+            MissingExtraError: a model needs the extra `onnx`.
             ProcessingError: the input cannot be read, or the output not be written.
         """
         from musproj.processors._separate_run import run

@@ -163,7 +163,7 @@ def test_segments_give_back_what_nothing_was_done_to(frames, sizes, overlap):
         size = sizes[turn % len(sizes)]
         pairs += [(a.copy(), b.copy()) for a, b in segments.feed(signal[:, at : at + size])]
         at, turn = at + size, turn + 1
-    pairs += segments.finish()
+    pairs += [(a.copy(), b.copy()) for a, b in segments.finish()]
 
     assert np.array_equal(np.concatenate([given for given, _ in pairs], axis=1), signal)
     assert np.abs(np.concatenate([made for _, made in pairs], axis=1) - signal).max() < 1e-5
