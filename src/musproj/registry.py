@@ -15,7 +15,7 @@ import attrs
 
 from musproj.application.presets import Preset
 from musproj.errors import ConfigurationError, MissingExtraError, UnknownJobTypeError, UnknownPluginError
-from musproj.ports.processor import Composite, Processor, ProcessorSpec, processor_need
+from musproj.ports.processor import ABILITIES, Composite, Processor, ProcessorSpec, processor_need
 
 log = logging.getLogger(__name__)
 
@@ -59,9 +59,6 @@ BUILT_IN: Mapping[str, Mapping[str, str]] = {
     },
 }
 """Entry-point group → name → `module:object`. Lower layers are named here only as strings."""
-
-ABILITIES: Mapping[str, Sequence[str]] = {"codecs": ("av",), "onnx": ("onnxruntime",)}
-"""What a job's `needs` may name → the modules that give it."""
 
 
 @attrs.frozen(kw_only=True)

@@ -8,7 +8,7 @@ from functools import cache
 from musproj.application.execution_inputs import FetchedInput
 from musproj.domain.job import Job
 from musproj.domain.version import Provenance, ProvenanceModel, ProvenanceStep
-from musproj.ports.processor import ModelFile, ProcessorSpec
+from musproj.ports.processor import ABILITIES, ModelFile, ProcessorSpec
 
 
 def provenance_of(
@@ -29,7 +29,7 @@ def provenance_of(
         processor_version=spec.version,
         params=canonical_params,
         inputs=tuple(given.provenance for given in inputs),
-        libraries=libraries_of(spec.requires),
+        libraries=libraries_of((*spec.requires, *(module for need in job.needs for module in ABILITIES.get(need, ())))),
         steps=tuple(steps) or None,
         models=tuple(ProvenanceModel(name=one.name, sha256=one.sha256) for one in models) or None,
     )
@@ -45,7 +45,7 @@ def libraries_of(modules: tuple[str, ...]) -> Mapping[str, str]:
     from importlib import metadata  # noqa: PLC0415
 
     found: dict[str, str] = {}
-    for name in ("musproj", *modules):
+    for name in dict.fromkeys(("musproj", *modules)):
         try:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:

@@ -73,6 +73,9 @@ class Step:
     """Canonical: every default filled in."""
 
 
+ABILITIES: Mapping[str, tuple[str, ...]] = {"codecs": ("av",), "onnx": ("onnxruntime",)}
+"""What a job's `needs` may name beside processors → the modules that give it."""
+
 _NEEDED_PROCESSOR = "processor:"
 
 

@@ -340,6 +340,16 @@ def test_progress_never_falls_and_leaves_the_end_to_the_commit(scene):
     }
 
 
+def test_libraries_that_the_input_needs_are_in_the_provenance(scene):
+    from musproj.application.execution_provenance import provenance_of
+
+    granted = scene.grant()
+    job, spec = attrs.evolve(granted.job, needs=("codecs", "processor:copy")), scene.mp.catalog.get("copy").spec
+
+    assert "av" in provenance_of(job, spec, {}, ()).libraries
+    assert "av" not in provenance_of(granted.job, spec, {}, ()).libraries
+
+
 def test_a_library_that_is_not_there_is_left_out_of_the_provenance(scene):
     from musproj.application.execution_provenance import libraries_of
 
