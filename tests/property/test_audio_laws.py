@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from musproj.processors._dsp_limiter import Limiter
-from musproj.processors._dsp_loudness import LoudnessMeter
-from musproj.processors._dsp_truepeak import PeakMeter
+from musproj.processors._dsp.limiter import Limiter
+from musproj.processors._dsp.loudness import LoudnessMeter
+from musproj.processors._dsp.truepeak import PeakMeter
 from musproj.testing import tones
 from musproj.testing.processors import decode
 

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from musproj.processors._dsp_biquads import SectionFilter, highpass, k_weighting
-from musproj.processors._dsp_limiter import HannMean, Release, SlidingMinimum
-from musproj.processors._dsp_truepeak import PeakMeter
+from musproj.processors._dsp.biquads import SectionFilter, highpass, k_weighting
+from musproj.processors._dsp.limiter import HannMean, Release, SlidingMinimum
+from musproj.processors._dsp.truepeak import PeakMeter
 
 RATE = 16_000
 

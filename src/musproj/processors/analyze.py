@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import attrs
 
 from musproj.ports.processor import Context, InputFile, Outcome, Port, Processor, ProcessorSpec
-from musproj.processors._fields import InputParams, flag, number
+from musproj.processors._runs.fields import InputParams, flag, number
 
 _CURVE_FLOOR_LUFS = -70.0
 """BS.1770's absolute gate: below it a curve says silence."""
@@ -30,7 +30,7 @@ SPEC = ProcessorSpec(
     publishes="result",
     memory_mb=120,
     speed=300.0,
-    preload=("numpy", "soundfile", "musproj.processors._measure"),
+    preload=("numpy", "soundfile", "musproj.processors._runs.measure"),
     extra="audio",
     requires=("numpy", "soundfile"),
 )
@@ -52,8 +52,8 @@ class Analyze(Processor):
             ProcessingError: the input cannot be read.
         """
         from musproj.processors import blocks
-        from musproj.processors._dsp_levels import LevelMeter
-        from musproj.processors._measure import Measurement, planar, warn_if_short
+        from musproj.processors._dsp.levels import LevelMeter
+        from musproj.processors._runs.measure import Measurement, planar, warn_if_short
 
         with blocks.reader(
             inputs["input"], ctx, stage="analyze", strict=params.strict, on_nonfinite=params.on_nonfinite

@@ -18,13 +18,13 @@ import numpy as np
 
 from musproj.errors import AudioCorruptError, AudioEmptyError, AudioTruncatedError, LimitExceededError
 from musproj.ports.processor import AudioInfo, Context, InputFile
-from musproj.processors._decoder import Block, Decoder
-from musproj.processors._encode import open_encoder
-from musproj.processors._encoder import Encoder, Target
-from musproj.processors._header import DEFAULT_SPEAKERS
-from musproj.processors._open import open_decoder
-from musproj.processors._sanitize import NonFinite, Sanitizer
-from musproj.processors._tags import Cover, Tags
+from musproj.processors._formats.decoder import Block, Decoder
+from musproj.processors._formats.encode import open_encoder
+from musproj.processors._formats.encoder import Encoder, Target
+from musproj.processors._formats.header import DEFAULT_SPEAKERS
+from musproj.processors._formats.open import open_decoder
+from musproj.processors._formats.sanitize import NonFinite, Sanitizer
+from musproj.processors._formats.tags import Cover, Tags
 from musproj.processors.limits import DEFAULT_LIMITS, Limits
 
 __all__ = ["BLOCK_FRAMES", "Block", "BlockReader", "BlockWriter", "Cover", "Limits", "Tags", "reader", "writer"]

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 import attrs
 
 from musproj.ports.processor import Context, InputFile, Outcome, Port, Processor, ProcessorSpec
-from musproj.processors._compare_params import CompareParams
-from musproj.processors._fields import memory_by_channels
+from musproj.processors._runs.compare_params import CompareParams
+from musproj.processors._runs.fields import memory_by_channels
 
 SPEC = ProcessorSpec(
     name="compare",
@@ -18,7 +18,7 @@ SPEC = ProcessorSpec(
     publishes="attachment",
     memory_mb=memory_by_channels(stereo=120, each_more=24),
     speed=60.0,
-    preload=("numpy", "soundfile", "soxr", "musproj.processors._compare_run"),
+    preload=("numpy", "soundfile", "soxr", "musproj.processors._runs.compare_run"),
     extra="audio",
     requires=("numpy", "soundfile", "soxr"),
 )
@@ -40,7 +40,7 @@ class Compare(Processor):
             InvalidParamsError: the channels fit neither each other nor a mono file.
             ProcessingError: an input cannot be read, or the output not be written.
         """
-        from musproj.processors._compare_run import run
+        from musproj.processors._runs.compare_run import run
 
         return run(inputs["input"], inputs["other"], params, ctx)
 

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 import attrs
 
 from musproj.ports.processor import Context, InputFile, Outcome, Port, Processor, ProcessorSpec
-from musproj.processors._denoise_params import DenoiseParams
-from musproj.processors._fields import memory_by_channels
+from musproj.processors._runs.denoise_params import DenoiseParams
+from musproj.processors._runs.fields import memory_by_channels
 
 SPEC = ProcessorSpec(
     name="denoise",
@@ -19,7 +19,7 @@ SPEC = ProcessorSpec(
     moves_head=True,
     memory_mb=memory_by_channels(stereo=140, each_more=30),
     speed=80.0,
-    preload=("numpy", "soundfile", "musproj.processors._denoise_run"),
+    preload=("numpy", "soundfile", "musproj.processors._runs.denoise_run"),
     extra="audio",
     requires=("numpy", "soundfile"),
 )
@@ -40,7 +40,7 @@ class Denoise(Processor):
         Raises:
             ProcessingError: the input cannot be read, or the output not be written.
         """
-        from musproj.processors._denoise_run import run
+        from musproj.processors._runs.denoise_run import run
 
         return run(inputs["input"], params, ctx)
 

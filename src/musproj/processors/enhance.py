@@ -5,8 +5,8 @@ from collections.abc import Mapping
 import attrs
 
 from musproj.ports.processor import Context, InputFile, Outcome, Port, Processor, ProcessorSpec
-from musproj.processors._enhance_params import EnhanceParams
-from musproj.processors._fields import memory_by_channels
+from musproj.processors._runs.enhance_params import EnhanceParams
+from musproj.processors._runs.fields import memory_by_channels
 
 SPEC = ProcessorSpec(
     name="enhance",
@@ -19,7 +19,7 @@ SPEC = ProcessorSpec(
     moves_head=True,
     memory_mb=memory_by_channels(stereo=150, each_more=40),
     speed=35.0,
-    preload=("numpy", "soundfile", "soxr", "musproj.processors._enhance_run"),
+    preload=("numpy", "soundfile", "soxr", "musproj.processors._runs.enhance_run"),
     extra="audio",
     requires=("numpy", "soundfile", "soxr"),
 )
@@ -41,7 +41,7 @@ class Enhance(Processor):
             AudioSilentError: nothing is loud enough to have a loudness.
             ProcessingError: the input cannot be read, or the output not be written.
         """
-        from musproj.processors._enhance_run import run
+        from musproj.processors._runs.enhance_run import run
 
         return run(inputs["input"], params, ctx)
 

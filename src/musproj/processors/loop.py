@@ -5,8 +5,8 @@ from collections.abc import Mapping
 import attrs
 
 from musproj.ports.processor import Context, InputFile, Outcome, Port, Processor, ProcessorSpec
-from musproj.processors._fields import memory_by_channels
-from musproj.processors._loop_params import LoopParams
+from musproj.processors._runs.fields import memory_by_channels
+from musproj.processors._runs.loop_params import LoopParams
 
 SPEC = ProcessorSpec(
     name="loop",
@@ -18,7 +18,7 @@ SPEC = ProcessorSpec(
     publishes="version",
     memory_mb=memory_by_channels(stereo=140, each_more=12),
     speed=120.0,
-    preload=("numpy", "soundfile", "soxr", "musproj.processors._loop_run"),
+    preload=("numpy", "soundfile", "soxr", "musproj.processors._runs.loop_run"),
     extra="audio",
     requires=("numpy", "soundfile", "soxr"),
 )
@@ -40,7 +40,7 @@ class Loop(Processor):
             LoopNotFoundError: nothing of the wanted length.
             ProcessingError: the input cannot be read, or the output not be written.
         """
-        from musproj.processors._loop_run import run
+        from musproj.processors._runs.loop_run import run
 
         return run(inputs["input"], params, ctx)
 

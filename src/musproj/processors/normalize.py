@@ -5,8 +5,8 @@ from collections.abc import Mapping
 import attrs
 
 from musproj.ports.processor import Context, InputFile, Outcome, Port, Processor, ProcessorSpec
-from musproj.processors._fields import memory_by_channels
-from musproj.processors._normalize_params import NormalizeParams
+from musproj.processors._runs.fields import memory_by_channels
+from musproj.processors._runs.normalize_params import NormalizeParams
 
 SPEC = ProcessorSpec(
     name="normalize",
@@ -19,7 +19,7 @@ SPEC = ProcessorSpec(
     moves_head=True,
     memory_mb=memory_by_channels(stereo=110, each_more=15),
     speed=55.0,
-    preload=("numpy", "soundfile", "soxr", "musproj.processors._loudness_run"),
+    preload=("numpy", "soundfile", "soxr", "musproj.processors._runs.loudness_run"),
     extra="audio",
     requires=("numpy", "soundfile", "soxr"),
 )
@@ -41,7 +41,7 @@ class Normalize(Processor):
             AudioSilentError: nothing is loud enough to have a loudness.
             ProcessingError: the input cannot be read, or the output not be written.
         """
-        from musproj.processors._loudness_run import LoudnessRun
+        from musproj.processors._runs.loudness_run import LoudnessRun
 
         return LoudnessRun(inputs["input"], params, ctx).outcome("normalized")
 

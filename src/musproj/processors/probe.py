@@ -21,7 +21,7 @@ import attrs
 from musproj import errors
 from musproj.errors import AudioCorruptError, AudioEmptyError, BackendUnavailableError, MissingExtraError
 from musproj.ports.processor import AudioInfo, AudioProbe
-from musproj.processors._source import check_limits, container_of_file, parse_header
+from musproj.processors._formats.source import check_limits, container_of_file, parse_header
 from musproj.processors.limits import DEFAULT_LIMITS, Limits
 
 HELPER_MODULE = "musproj.processors._probe_helper"
@@ -64,7 +64,7 @@ def _probe_codec(path: Path, container: str, size: int, limits: Limits) -> Audio
     try:
         import numpy as np
 
-        from musproj.processors._open import open_decoder
+        from musproj.processors._formats.open import open_decoder
     except ModuleNotFoundError:
         return AudioInfo(container=container, size_bytes=size)
     try:

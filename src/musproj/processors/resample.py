@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import attrs
 
 from musproj.ports.processor import AudioInfo, Context, InputFile, Outcome, Port, Processor, ProcessorSpec
-from musproj.processors._resample_params import ResampleParams
+from musproj.processors._runs.resample_params import ResampleParams
 
 _STEREO_MB = 70
 _EXTRA_CHANNEL_MB = 8
@@ -27,7 +27,7 @@ SPEC = ProcessorSpec(
     publishes="version",
     memory_mb=_memory_mb,
     speed=200.0,
-    preload=("numpy", "soundfile", "soxr", "musproj.processors._resample_run"),
+    preload=("numpy", "soundfile", "soxr", "musproj.processors._runs.resample_run"),
     extra="audio",
     requires=("numpy", "soundfile", "soxr"),
 )
@@ -48,7 +48,7 @@ class Resample(Processor):
         Raises:
             ProcessingError: the input cannot be read, or the output not be written.
         """
-        from musproj.processors._resample_run import run
+        from musproj.processors._runs.resample_run import run
 
         return run(inputs["input"], params, ctx)
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import attrs
 
 from musproj.ports.processor import AudioInfo, Context, InputFile, Outcome, Port, Processor, ProcessorSpec
-from musproj.processors._separate_params import SeparateParams
+from musproj.processors._runs.separate_params import SeparateParams
 
 _MODEL_MB = 3_000
 _MODEL_SPEED = 0.5
@@ -38,7 +38,7 @@ SPEC = ProcessorSpec(
     publishes="version",
     memory_mb=_memory_mb,
     speed=20.0,
-    preload=("numpy", "soundfile", "soxr", "musproj.processors._separate_run"),
+    preload=("numpy", "soundfile", "soxr", "musproj.processors._runs.separate_run"),
     extra="audio",
     requires=("numpy", "soundfile", "soxr"),
     needs=_needs,
@@ -63,7 +63,7 @@ class Separate(Processor):
             MissingExtraError: a model needs the extra `onnx`.
             ProcessingError: the input cannot be read, or the output not be written.
         """
-        from musproj.processors._separate_run import run
+        from musproj.processors._runs.separate_run import run
 
         return run(inputs["input"], params, ctx)
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import attrs
 
 from musproj.ports.processor import AudioInfo, Context, InputFile, Outcome, Port, Processor, ProcessorSpec
-from musproj.processors._transcode_params import TranscodeParams, needs
+from musproj.processors._runs.transcode_params import TranscodeParams, needs
 
 _STEREO_MB = 90
 _EXTRA_CHANNEL_MB = 8
@@ -27,7 +27,7 @@ SPEC = ProcessorSpec(
     publishes="version",
     memory_mb=_memory_mb,
     speed=18.0,
-    preload=("numpy", "soundfile", "musproj.processors._transcode_run"),
+    preload=("numpy", "soundfile", "musproj.processors._runs.transcode_run"),
     extra="audio",
     requires=("numpy", "soundfile", "soxr"),
     needs=needs,
@@ -51,7 +51,7 @@ class Transcode(Processor):
             UnsupportedFormatError: M4A is asked for, and the extra `codecs` is not installed.
             ProcessingError: the input cannot be read, or the output not be written.
         """
-        from musproj.processors._transcode_run import Run
+        from musproj.processors._runs.transcode_run import Run
 
         return Run(inputs["input"], params, ctx).outcome()
 

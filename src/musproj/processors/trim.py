@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import attrs
 
 from musproj.ports.processor import AudioInfo, Context, InputFile, Outcome, Port, Processor, ProcessorSpec
-from musproj.processors._trim_params import TrimParams
+from musproj.processors._runs.trim_params import TrimParams
 
 _BASE_MB = 60
 _CHANNEL_MB = 8
@@ -31,7 +31,7 @@ SPEC = ProcessorSpec(
     moves_head=True,
     memory_mb=_memory_mb,
     speed=200.0,
-    preload=("numpy", "soundfile", "musproj.processors._trim_run"),
+    preload=("numpy", "soundfile", "musproj.processors._runs.trim_run"),
     extra="audio",
     requires=("numpy", "soundfile"),
 )
@@ -54,7 +54,7 @@ class Trim(Processor):
             AudioSilentError: silence is to be cut, and there is nothing else.
             ProcessingError: the input cannot be read, or the output not be written.
         """
-        from musproj.processors._trim_run import Run
+        from musproj.processors._runs.trim_run import Run
 
         return Run(inputs["input"], params, ctx).outcome()
 

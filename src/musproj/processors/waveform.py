@@ -5,8 +5,8 @@ from collections.abc import Mapping
 import attrs
 
 from musproj.ports.processor import Context, InputFile, Outcome, Port, Processor, ProcessorSpec
-from musproj.processors._fields import memory_by_channels
-from musproj.processors._waveform_params import WaveformParams
+from musproj.processors._runs.fields import memory_by_channels
+from musproj.processors._runs.waveform_params import WaveformParams
 
 SPEC = ProcessorSpec(
     name="waveform",
@@ -21,7 +21,7 @@ SPEC = ProcessorSpec(
     publishes="attachment",
     memory_mb=memory_by_channels(stereo=60, each_more=12),
     speed=500.0,
-    preload=("numpy", "soundfile", "musproj.processors._waveform_run"),
+    preload=("numpy", "soundfile", "musproj.processors._runs.waveform_run"),
     extra="audio",
     requires=("numpy", "soundfile"),
 )
@@ -42,7 +42,7 @@ class Waveform(Processor):
         Raises:
             ProcessingError: the input cannot be read.
         """
-        from musproj.processors._waveform_run import run
+        from musproj.processors._runs.waveform_run import run
 
         return run(inputs["input"], params, ctx)
 

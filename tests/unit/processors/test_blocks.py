@@ -18,8 +18,8 @@ from musproj.errors import (
     UnsupportedFormatError,
 )
 from musproj.processors import blocks
-from musproj.processors._encode_wav import WavEncoder
-from musproj.processors._header import DEFAULT_SPEAKERS
+from musproj.processors._formats.encode_wav import WavEncoder
+from musproj.processors._formats.header import DEFAULT_SPEAKERS
 from musproj.processors.probe import probe_file
 from musproj.testing import tones
 from musproj.testing.processors import RecordingContext, decode

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from musproj.errors import InvalidParamsError
-from musproj.processors._compare_params import CompareParams
-from musproj.processors._dsp_correlate import CrossCorrelation
+from musproj.processors._dsp.correlate import CrossCorrelation
+from musproj.processors._runs.compare_params import CompareParams
 from musproj.processors.compare import compare
 from musproj.testing import tones
 from musproj.testing.processors import RecordingContext, as_input, decode

@@ -2,13 +2,13 @@
 
 import pytest
 
-from musproj.processors._compare_params import CompareParams
-from musproj.processors._loop_params import LoopParams
-from musproj.processors._mix_params import MixParams
-from musproj.processors._normalize_params import NormalizeParams
-from musproj.processors._separate_params import SeparateParams
-from musproj.processors._transcode_params import TranscodeParams
-from musproj.processors._trim_params import TrimParams
+from musproj.processors._runs.compare_params import CompareParams
+from musproj.processors._runs.loop_params import LoopParams
+from musproj.processors._runs.mix_params import MixParams
+from musproj.processors._runs.normalize_params import NormalizeParams
+from musproj.processors._runs.separate_params import SeparateParams
+from musproj.processors._runs.transcode_params import TranscodeParams
+from musproj.processors._runs.trim_params import TrimParams
 from musproj.processors.analyze import AnalyzeParams, analyze
 from musproj.processors.compare import compare
 from musproj.processors.denoise import denoise

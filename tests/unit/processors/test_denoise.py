@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from musproj.processors._denoise_params import DenoiseParams
-from musproj.processors._dsp_gate import NoiseReducer
+from musproj.processors._dsp.gate import NoiseReducer
+from musproj.processors._runs.denoise_params import DenoiseParams
 from musproj.processors.denoise import denoise
 from musproj.testing import tones
 from musproj.testing.processors import as_input, decode

@@ -6,10 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from musproj.errors import InvalidParamsError, LoopNotFoundError
-from musproj.processors._dsp_tempo import onsets, tempo
-from musproj.processors._dsp_timbre import BANDS, FRAMES_PER_SECOND, Timbre
-from musproj.processors._loop_params import LoopParams
-from musproj.processors._loop_seam import crossfaded
+from musproj.processors._dsp.tempo import onsets, tempo
+from musproj.processors._dsp.timbre import BANDS, FRAMES_PER_SECOND, Timbre
+from musproj.processors._runs.loop_params import LoopParams
+from musproj.processors._runs.loop_seam import crossfaded
 from musproj.processors.loop import loop
 from musproj.testing import tones
 from musproj.testing.processors import RecordingContext, as_input, decode

@@ -6,9 +6,9 @@ import subprocess
 import numpy as np
 import pytest
 
-from musproj.processors._dsp_biquads import SectionFilter, highpass, k_weighting
-from musproj.processors._dsp_loudness import LoudnessMeter, _loudness_range, channel_weights
-from musproj.processors._dsp_truepeak import PeakMeter, to_db
+from musproj.processors._dsp.biquads import SectionFilter, highpass, k_weighting
+from musproj.processors._dsp.loudness import LoudnessMeter, _loudness_range, channel_weights
+from musproj.processors._dsp.truepeak import PeakMeter, to_db
 from musproj.testing import tones
 
 ODD_BLOCKS = 20_011

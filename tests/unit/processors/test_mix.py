@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from musproj.errors import InvalidParamsError
-from musproj.processors._mix_params import MixParams
+from musproj.processors._runs.mix_params import MixParams
 from musproj.processors.blocks import BLOCK_FRAMES
 from musproj.processors.mix import mix
 from musproj.testing import tones

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from musproj.errors import AudioSilentError
-from musproj.processors._normalize_params import NormalizeParams
+from musproj.processors._runs.normalize_params import NormalizeParams
 from musproj.processors.normalize import normalize
 from musproj.testing import tones
 from musproj.testing.processors import as_input, decode

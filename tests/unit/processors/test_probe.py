@@ -19,7 +19,7 @@ from musproj.errors import (
     NotAudioError,
 )
 from musproj.processors import _probe_helper, probe
-from musproj.processors._source import PARSED, THROUGH_AV, THROUGH_SOUNDFILE
+from musproj.processors._formats.source import PARSED, THROUGH_AV, THROUGH_SOUNDFILE
 from musproj.processors.limits import Limits
 from musproj.processors.probe import HelperProbe, open_probe, probe_file
 from musproj.testing import tones

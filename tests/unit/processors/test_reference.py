@@ -76,7 +76,7 @@ def test_the_errors_are_codes_of_this_library():
 
 
 def test_the_warnings_are_those_that_are_given():
-    source = "".join(path.read_text(encoding="utf-8") for path in SOURCES.glob("*.py"))
+    source = "".join(path.read_text(encoding="utf-8") for path in SOURCES.rglob("*.py"))
     given = set(re.findall(r'(?:warn|Note)\(\s*"(\w+)"', source))
 
     assert {name for cells in rows(PAGE, "Warnings") for name in names(cells[0])} == given

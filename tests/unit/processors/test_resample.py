@@ -7,7 +7,7 @@ import pytest
 
 from musproj.errors import AudioTruncatedError
 from musproj.processors import blocks
-from musproj.processors._resample_params import ResampleParams
+from musproj.processors._runs.resample_params import ResampleParams
 from musproj.processors.resample import resample
 from musproj.testing import tones
 from musproj.testing.processors import RecordingContext, as_input, decode

@@ -6,9 +6,9 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from musproj.processors._dsp_repeating import repeating
-from musproj.processors._segments import Segmented
-from musproj.processors._separate_params import SeparateParams
+from musproj.processors._dsp.repeating import repeating
+from musproj.processors._runs.segments import Segmented
+from musproj.processors._runs.separate_params import SeparateParams
 from musproj.processors.separate import separate
 from musproj.testing import tones
 from musproj.testing.processors import RecordingContext, as_input, decode

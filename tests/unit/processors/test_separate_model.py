@@ -9,7 +9,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from musproj.errors import JobCancelledError, ModelInvalidError
 from musproj.ports.processor import AudioInfo
-from musproj.processors._separate_params import SeparateParams
+from musproj.processors._runs.separate_params import SeparateParams
 from musproj.processors.separate import separate
 from musproj.testing import tones
 from musproj.testing.processors import RecordingContext, as_input, decode, digest

@@ -20,8 +20,8 @@ from musproj.errors import (
     UnsupportedFormatError,
 )
 from musproj.processors import blocks
-from musproj.processors._tags_read import read_tags
-from musproj.processors._transcode_params import TranscodeParams
+from musproj.processors._formats.tags_read import read_tags
+from musproj.processors._runs.transcode_params import TranscodeParams
 from musproj.processors.blocks import Tags
 from musproj.processors.transcode import transcode
 from musproj.testing import tones

@@ -8,7 +8,7 @@ import pytest
 from musproj.application import params as wire
 from musproj.errors import AudioSilentError, AudioTruncatedError, InvalidParamsError
 from musproj.processors import blocks
-from musproj.processors._trim_params import TrimParams
+from musproj.processors._runs.trim_params import TrimParams
 from musproj.processors.trim import trim
 from musproj.testing import tones
 from musproj.testing.processors import RecordingContext, as_input, decode

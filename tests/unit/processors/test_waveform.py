@@ -8,7 +8,7 @@ import zlib
 import numpy as np
 import pytest
 
-from musproj.processors._waveform_params import WaveformParams
+from musproj.processors._runs.waveform_params import WaveformParams
 from musproj.processors.waveform import waveform
 from musproj.testing import tones
 from musproj.testing.processors import as_input

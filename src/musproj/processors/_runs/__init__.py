@@ -1,0 +1,1 @@
+"""What the processors do when they run, and what they share in doing so; imported by runs alone."""
