@@ -113,7 +113,7 @@ def coverage(session: nox.Session) -> None:
 @nox.session(default=False)
 def bench(session: nox.Session) -> None:
     """Print ratios measured side by side; nothing passes or fails by time."""
-    session.install(".[all]", *group("test"))
+    session.install(".[all]", *group("bench"))
     for script in sorted(Path("benchmarks").glob("[!_]*.py")):
         session.run("python", str(script), *session.posargs)
 
