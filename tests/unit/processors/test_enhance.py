@@ -9,7 +9,7 @@ import attrs
 import numpy as np
 import pytest
 
-from musproj.errors import AudioSilentError, AudioTruncatedError, JobCancelledError, NonFiniteError
+from musproj.errors import AudioSilentError, AudioTruncatedError, InvalidParamsError, JobCancelledError, NonFiniteError
 from musproj.processors import blocks
 from musproj.processors.analyze import AnalyzeParams, analyze
 from musproj.processors.enhance import EnhanceParams, enhance
@@ -336,3 +336,19 @@ def test_the_result_holds_the_keys_of_its_page(tmp_path, ctx, told_keys):
 
     sometimes = {"truncated", "nonFiniteSamples", "outOfRangeSamples", "clippedSamples"}
     assert told_keys("enhance") - sometimes == set(data)
+
+
+@pytest.mark.parametrize("hz", [1e-3, 0.1, 9.99])
+def test_a_high_pass_that_cannot_be_computed_is_refused(hz):
+    with pytest.raises(InvalidParamsError, match="10 to 300 Hz"):
+        EnhanceParams(highpass_hz=hz)
+
+
+@pytest.mark.parametrize("rate", [8_000, 384_000])
+def test_the_lowest_high_pass_is_sound_at_every_rate(tmp_path, rate):
+    path = tones.write(tmp_path / "in.wav", 0.3 + 0.1 * tones.music(1.0, rate, 1), rate)
+    ctx = RecordingContext(tmp_path)
+
+    outcome = enhance.run({"input": as_input(path)}, EnhanceParams(highpass_hz=10.0, denoise_db=0.0), ctx)
+
+    assert abs(float(decode(outcome.files["enhanced"])[rate // 2 :].mean())) < 0.01

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from musproj.errors import InvalidParamsError, LoopNotFoundError
-from musproj.processors._dsp.tempo import onsets, tempo
+from musproj.processors._dsp.tempo import _autocorrelation, onsets, tempo
 from musproj.processors._dsp.timbre import BANDS, FRAMES_PER_SECOND, Timbre
 from musproj.processors._runs.loop_params import LoopParams
 from musproj.processors._runs.loop_seam import crossfaded
@@ -223,6 +223,17 @@ def test_rows_do_not_depend_on_the_blocks(sizes):
     assert found.shape == expected.shape
     assert found.shape[1] == BANDS
     assert np.abs(found - expected).max() < 1e-3
+
+
+@pytest.mark.parametrize("frames", [6, 100, 5_000, 20_000])
+def test_stretches_correlate_with_themselves_as_the_whole_would(frames):
+    onset = np.random.default_rng(frames).random(frames)
+    level = onset - onset.mean()
+
+    found = _autocorrelation(onset)
+
+    for lag in {0, 1, len(found) // 2, len(found) - 1}:
+        assert found[lag] == pytest.approx((level[: frames - lag] @ level[lag:]) / (frames - lag), abs=1e-9)
 
 
 @pytest.mark.parametrize("bpm", [60, 90, 100, 128, 150, 180])

@@ -14,6 +14,9 @@ _MULTIPLES = (1, 2, 4, 8)
 _ITSELF = 0.6
 _BLUR = np.array([0.25, 0.75, 1.0, 0.75, 0.25]) / 3
 """Beats of live music are off by a frame or two."""
+_STRETCH = 8_192
+_LONGEST_LAG = 2_048
+"""Frames: 16 beats at any tempo but the slowest."""
 _HINT_SPAN = 0.04
 """By so much a given tempo may be off."""
 
@@ -44,7 +47,7 @@ def tempo(onset: NDArray[np.float32], frames_per_second: float, hint_bpm: float 
     the highest multiple that the recording holds sharpens the result.
     """
     correlation = _autocorrelation(np.convolve(onset, _BLUR, mode="same"))
-    longest = len(correlation) // 2
+    longest = len(correlation) - 1
     low, high = _range(hint_bpm)
     lags = np.arange(60 * frames_per_second / high, min(60 * frames_per_second / low, longest), 0.05)
     if not len(lags) or correlation[0] <= 0:
@@ -72,7 +75,7 @@ def _sharpened(beat: float, correlation: NDArray[np.float64]) -> float:
     for multiple in (2, 4, 8, 16):
         width = max(2, round(beat / 4))
         centre = round(beat * multiple)
-        if centre + width + 1 >= len(correlation) // 2:
+        if centre + width + 1 >= len(correlation):
             break
         near = correlation[centre - width : centre + width + 1]
         top = int(np.argmax(near))
@@ -85,11 +88,19 @@ def _sharpened(beat: float, correlation: NDArray[np.float64]) -> float:
 
 
 def _autocorrelation(onset: Floats) -> NDArray[np.float64]:
-    """Return the correlation of the onsets with themselves at each lag, per frame that overlaps."""
+    """Return the correlation of the onsets with themselves, per frame that overlaps, at lags up to `_LONGEST_LAG`.
+
+    It is summed over stretches, so that hours take no more memory than minutes.
+    """
     count = len(onset)
+    longest = min(count // 2, _LONGEST_LAG)
     if count < len(_BLUR):
         return np.zeros(1)
-    size = 1 << (2 * count - 1).bit_length()
     level = onset - onset.mean(dtype=np.float64)
-    power = np.abs(np.fft.rfft(level, size)) ** 2
-    return np.asarray(np.fft.irfft(power, size)[:count] / np.arange(count, 0, -1))
+    step = _STRETCH - longest
+    spectrum: NDArray[np.complex128] = np.zeros(_STRETCH // 2 + 1, np.complex128)
+    for at in range(0, count, step):
+        ahead = np.fft.rfft(level[at : at + _STRETCH], _STRETCH)
+        spectrum += np.conj(np.fft.rfft(level[at : at + step], _STRETCH)) * ahead
+    whole = np.fft.irfft(spectrum, _STRETCH)[: longest + 1]
+    return np.asarray(whole / np.arange(count, count - longest - 1, -1))

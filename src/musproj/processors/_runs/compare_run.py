@@ -10,6 +10,7 @@ import numpy as np
 from musproj.ports.processor import Context, InputFile, Outcome
 from musproj.processors import blocks
 from musproj.processors._dsp.correlate import CrossCorrelation
+from musproj.processors._dsp.resample import resampled_frames
 from musproj.processors._dsp.truepeak import to_db
 from musproj.processors._formats.decoder import Block
 from musproj.processors._runs.compare_params import CompareParams
@@ -80,7 +81,7 @@ class _Comparison:
             told = {f"other{key[0].upper()}{key[1:]}": others[key] for key in keys if key in others}
             return _Measured(
                 frames=one.frames_read,
-                other_frames=round(other.frames_read * one.sample_rate / other.sample_rate),
+                other_frames=resampled_frames(other.frames_read, other.sample_rate, one.sample_rate),
                 offset=offset,
                 alike=(one.sample_rate, one.channels) == (other.sample_rate, other.channels),
                 facts={

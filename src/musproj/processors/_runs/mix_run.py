@@ -27,6 +27,7 @@ def run(source: InputFile, other_source: InputFile, params: MixParams, ctx: Cont
             path, like=one, subtype=f"PCM_{params.bits}", dither_seed=dither_seed(source, params.dither)
         ) as sink:
             for mine, theirs in in_step(first, second, one.channels):
+                ctx.check()  # silence before an offset comes from no reader, which would look
                 sink.write(mine * gain + theirs * other_gain)
         clipped = {"clippedSamples": sink.clipped_samples} if sink.clipped_samples else {}
         data = {
