@@ -211,6 +211,11 @@ def contests(source: Path, folder: Path, *, is_long: bool) -> Iterator[Contest]:
             (f"ffmpeg to {kind}", [ffmpeg(*options, "-y", target)]),
         )
     yield contest(
+        "transcode to flac, not read back",
+        child("transcode", source, folder, format="flac", verify=False),
+        ("ffmpeg to flac", [ffmpeg("-y", str(folder / "peer.flac"))]),
+    )
+    yield contest(
         "resample to 48 kHz",
         child("resample", source, folder),
         ("ffmpeg swr", [ffmpeg("-ar", "48000", *pcm)]),
