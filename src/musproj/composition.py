@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
@@ -36,6 +36,7 @@ from musproj.settings import Settings, read_presets
 log = logging.getLogger(__name__)
 
 PROBE = "musproj.processors.probe:open_probe"
+COMMAND = "musproj.processors.command:read_command"
 ECONOMY_TICK = timedelta(seconds=60)
 """The longest time between two looks at the timers where commands are paid for."""
 
@@ -167,8 +168,22 @@ def open_catalog(settings: Settings, processors: Sequence[Processor] = ()) -> Pr
         ConfigurationError: the presets cannot be read.
         UnknownPluginError: the settings name one that is not there.
     """
-    named = [load(PROCESSORS, target) for target in settings.processors]
+    named = [given_processor(target) for target in settings.processors]
     return ProcessorCatalog(extra=(*processors, *named), presets=read_presets(settings.presets))
+
+
+def given_processor(target: str) -> Processor:
+    """Return the processor that `package.module:object`, an installed name, or a command's TOML file stands for.
+
+    Raises:
+        UnknownPluginError: there is none.
+        ConfigurationError: the file is wrong, or a library is missing.
+    """
+    if target.endswith(".toml"):
+        read: Callable[[Path], Processor] = load("musproj.command", COMMAND)
+        return read(Path(target))
+    found: Processor = load(PROCESSORS, target)
+    return found
 
 
 def _plugin_context(

@@ -7,6 +7,7 @@ import difflib
 import importlib
 import importlib.util
 import logging
+import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, cast
@@ -118,7 +119,7 @@ class ProcessorCatalog:
 
     def runnable(self) -> frozenset[str]:
         """Return the names of those whose libraries are installed here."""
-        return frozenset(spec.name for spec in self.specs() if not missing_modules(spec.requires))
+        return frozenset(spec.name for spec in self.specs() if not missing_for(spec))
 
     def abilities(self) -> frozenset[str]:
         """Return what a job's `needs` may name and this installation has: libraries, and processors for chains."""
@@ -159,6 +160,11 @@ class ProcessorCatalog:
 def missing_modules(modules: Iterable[str]) -> list[str]:
     """Return which top-level modules are not installed, without importing any."""
     return [module for module in modules if importlib.util.find_spec(module) is None]
+
+
+def missing_for(spec: ProcessorSpec) -> list[str]:
+    """Return the modules and programs that a processor lacks here."""
+    return [*missing_modules(spec.requires), *(name for name in spec.programs if shutil.which(name) is None)]
 
 
 def require(module: str, extra: str) -> None:

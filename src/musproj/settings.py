@@ -117,7 +117,9 @@ class Settings:
         text="Whether workers look at the timers once a minute only, where a store's commands are paid for; "
         "a lost worker's job then waits up to 90 s.",
     )
-    processors: tuple[str, ...] = _setting((), "Processors beside the installed ones, as `package.module:object`.")
+    processors: tuple[str, ...] = _setting(
+        (), "Processors beside the installed ones, as `package.module:object`, or commands as `file.toml`."
+    )
     presets: str = _setting("", "TOML file of presets: named jobs with their parameters.")
     models: str = _setting("", "Folder of the model files that jobs may name; default: `models` in the data folder.")
     isolation: str = _setting("process", "`process`, or `inline` for debugging.", validator=in_(("process", "inline")))

@@ -13,7 +13,7 @@ from musproj._version import __version__
 from musproj.cli.store_checks import examine_stores, guarded
 from musproj.errors import MusProjError
 from musproj.ports.findings import Finding
-from musproj.registry import missing_modules
+from musproj.registry import missing_for, missing_modules
 from musproj.settings import without_password
 
 OLDEST_PYTHON = (3, 11)
@@ -114,8 +114,9 @@ def _processors(settings: Settings) -> Iterator[Finding]:
     yield Finding("processors", "ok" if ready else "warning", ", ".join(sorted(ready)) or "none can run here")
     for spec in catalog.specs():
         if spec.name not in ready:
-            missing = ", ".join(missing_modules(spec.requires))
-            fix = f"pip install 'musproj[{spec.extra}]'" if spec.extra else f"Install {missing}."
+            missing = ", ".join(missing_for(spec))
+            by_pip = spec.extra and missing_modules(spec.requires)
+            fix = f"pip install 'musproj[{spec.extra}]'" if by_pip else f"Install {missing}."
             yield Finding(f"processor {spec.name}", "warning", f"lacks {missing}", fix)
     for plugin in catalog.plugins():
         if plugin.error is not None:

@@ -32,7 +32,8 @@ def run(
     kind: Annotated[
         str,
         typer.Argument(
-            metavar="TYPE", help="A processor (`musproj processors`), a preset, or `package.module:object`."
+            metavar="TYPE",
+            help="A processor (`musproj processors`), a preset, `package.module:object`, or a command as FILE.toml.",
         ),
     ],
     source: Annotated[Path, typer.Argument(metavar="IN", help="An audio file.")],
@@ -84,13 +85,13 @@ def run(
 
 
 def _given(kind: str) -> "tuple[Processor, ...]":
-    """Return the processor that a dotted path names: whoever types a command may import what he likes."""
-    from musproj.registry import PROCESSORS, load
+    """Return the processor that a dotted path or a file names: whoever types a command may import what he likes."""
+    from musproj.composition import given_processor
 
-    if ":" not in kind:
+    if ":" not in kind and not kind.endswith(".toml"):
         return ()
     import_from_here()
-    return (load(PROCESSORS, kind),)
+    return (given_processor(kind),)
 
 
 @contextmanager

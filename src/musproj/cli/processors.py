@@ -65,11 +65,12 @@ def _publishes(spec: "ProcessorSpec") -> str:
 
 
 def _state(spec: "ProcessorSpec") -> str:
-    from musproj.registry import missing_modules
+    from musproj.registry import missing_for, missing_modules
 
-    if not missing_modules(spec.requires):
+    missing = missing_for(spec)
+    if not missing:
         return "ready"
-    return f"needs pip install 'musproj[{spec.extra}]'"
+    return f"needs pip install 'musproj[{spec.extra}]'" if missing_modules(spec.requires) else f"needs {missing[0]}"
 
 
 def _fields(spec: "ProcessorSpec") -> Fields:

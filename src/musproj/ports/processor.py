@@ -123,6 +123,8 @@ class ProcessorSpec:
     """The extra without which a worker cannot run it."""
     requires: tuple[str, ...] = ()
     """Importable top-level modules that must be there to run it."""
+    programs: tuple[str, ...] = ()
+    """Programs that must be installed to run it."""
     needs: Callable[[Any], tuple[str, ...]] = no_needs
     """Parameters → what a run with them takes beside `extra`, as a job's `needs` names it: `codecs`."""
     for_params: "Callable[[Any], ProcessorSpec] | None" = None

@@ -79,3 +79,14 @@ def test_what_the_environment_stores_elsewhere_does_not_matter(cli, tone, monkey
     monkeypatch.setenv("MUSPROJ_DATA", "/nowhere/at/all")
 
     assert cli("run", "analyze", tone()).code == 0
+
+
+def test_a_program_runs_by_its_file(cli, home, tone):
+    tone()
+    (home / "copy.toml").write_text(
+        'name = "copy"\nversion = "1"\nprogram = "cp"\narguments = ["{input}", "{output}"]\n[outputs.copied]\nextension = "wav"\n'
+    )
+
+    ran = cli("run", "copy.toml", "take.wav", "-o", "out.wav", "--json")
+
+    assert (ran.code, ran.json["files"][0]["duration"]) == (0, 1.0)

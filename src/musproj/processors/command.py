@@ -1,0 +1,207 @@
+"""A processor that is another program: what to run, told by a TOML file, without a shell.
+
+    name = "tempo"
+    version = "1"
+    summary = "Faster, at the same pitch"
+    program = "ffmpeg"
+    arguments = ["-nostdin", "-f", "wav", "-i", "{input}", "-af", "atempo={params.factor}", "-y", "{output}"]
+
+    [outputs.tempo]
+    extension = "wav"
+
+    [params.factor]
+    type = "number"
+    default = 1.25
+    min = 0.5
+    max = 2.0
+
+The program never sees an uploaded file: each input is decoded first, and it reads a plain WAV of the same samples.
+"""
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import attrs
+from attrs.validators import and_, ge, in_, instance_of, le
+
+from musproj.errors import ConfigurationError
+from musproj.ports.processor import Context, InputFile, Outcome, Port, Processor, ProcessorSpec
+from musproj.processors._runs.command_template import Template, placeholders
+
+_KINDS: Mapping[str, type] = {"number": float, "integer": int, "boolean": bool}
+_TOP: Mapping[str, type | tuple[type, ...]] = {
+    "name": str,
+    "version": str,
+    "summary": str,
+    "program": str,
+    "arguments": list,
+    "inputs": list,
+    "outputs": dict,
+    "params": dict,
+    "publishes": str,
+    "moves_head": bool,
+    "memory_mb": int,
+    "speed": (int, float),
+    "timeout_seconds": (int, float),
+    "concurrency": int,
+}
+_NEEDED = ("name", "version", "program", "arguments", "outputs")
+_PUBLISHES = ("version", "attachment")
+
+
+@attrs.frozen(slots=False)
+class Command(Processor):
+    """Runs a program on decoded copies of the inputs, in the work folder."""
+
+    document: Mapping[str, Any] = attrs.field(repr=False)
+    """The file's content; `read_command` has checked it."""
+
+    @cached_property
+    def _spec(self) -> ProcessorSpec:
+        given = self.document
+        optional = ("moves_head", "memory_mb", "speed", "timeout_seconds", "concurrency", "publishes")
+        return ProcessorSpec(
+            name=given["name"],
+            version=given["version"],
+            summary=given.get("summary", f"Runs {Path(given['program']).name}"),
+            params=_params_class(given.get("params", {})),
+            inputs=tuple(Port(name, "source") for name in given.get("inputs", ["input"])),
+            outputs=tuple(
+                Port(name, output.get("kind", name), (output.get("media_type", "audio/*"),))
+                for name, output in given["outputs"].items()
+            ),
+            preload=("numpy", "soundfile", "musproj.processors._runs.command_run"),
+            extra="audio",
+            requires=("numpy", "soundfile"),
+            programs=(given["program"],),
+            **{key: given[key] for key in optional if key in given},
+        )
+
+    @property
+    def spec(self) -> ProcessorSpec:
+        """The declaration."""
+        return self._spec
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Be carried to another process as the document, from which the rest is made anew."""
+        return Command, (dict(self.document),)
+
+    def run(self, inputs: Mapping[str, InputFile], params: Any, ctx: Context) -> Outcome:
+        """Decode the inputs, run the program, and hand over what it wrote.
+
+        Raises:
+            ProcessingError: an input cannot be read, or the program failed; the text ends with its last words.
+            ConfigurationError: the program is not installed here.
+        """
+        from musproj.processors._runs.command_run import Run
+
+        document = self.document
+        template = Template(
+            program=document["program"],
+            arguments=tuple(document["arguments"]),
+            outputs={name: f"{name}.{output['extension']}" for name, output in document["outputs"].items()},
+        )
+        return Run(self.spec, template, inputs, params, ctx).outcome()
+
+
+def read_command(path: Path) -> Command:
+    """Return the processor that a TOML file describes.
+
+    Raises:
+        ConfigurationError: the file cannot be read, or something in it is wrong; the text tells what.
+    """
+    try:
+        document = tomllib.loads(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as exc:
+        raise ConfigurationError(f"{path} cannot be read: {exc}") from exc
+    try:
+        _check(document)
+        found = Command(document)
+        _ = found.spec.params()  # every default lies within its own bounds
+    except (ValueError, TypeError, KeyError) as exc:
+        raise ConfigurationError(f"{path}: {exc.args[0]}", path=str(path)) from exc
+    return found
+
+
+def _check(document: Mapping[str, Any]) -> None:
+    """Raise a ValueError that names what is wrong."""
+    for key in _NEEDED:
+        if key not in document:
+            raise ValueError(f"{key} is missing")
+    for key, value in document.items():
+        if key not in _TOP:
+            raise ValueError(f"{key} is unknown; known: {', '.join(_TOP)}")
+        if not isinstance(value, _TOP[key]):
+            raise TypeError(f"{key} has the wrong type")
+    if document.get("publishes", "version") not in _PUBLISHES:
+        raise ValueError(f"publishes must be one of: {', '.join(_PUBLISHES)}")
+    if not document["outputs"] or not all(_is_output(output) for output in document["outputs"].values()):
+        raise ValueError('outputs must be tables such as: [outputs.tempo] extension = "wav"')
+    _check_arguments(document)
+
+
+def _is_output(output: Any) -> bool:
+    if not isinstance(output, dict):
+        return False
+    table = cast("dict[str, Any]", output)
+    known = {"extension", "kind", "media_type"}
+    return (
+        table.keys() <= known
+        and all(isinstance(value, str) for value in table.values())
+        and str(table.get("extension", "")).isalnum()
+    )
+
+
+def _check_arguments(document: Mapping[str, Any]) -> None:
+    arguments: Sequence[Any] = document["arguments"]
+    if not all(isinstance(argument, str) for argument in arguments):
+        raise ValueError("arguments must be texts")
+    inputs: Sequence[Any] = document.get("inputs", ["input"])
+    if not inputs or not all(isinstance(name, str) and name.isidentifier() for name in inputs):
+        raise ValueError("inputs must be names of ports")
+    known = {*inputs, *(f"output.{name}" for name in document["outputs"]), "output"}
+    known |= {f"params.{name}" for name in document.get("params", {})}
+    for name in placeholders(arguments):
+        if name not in known:
+            raise ValueError(f"{{{name}}} is unknown; known: {', '.join(sorted(known))}")
+
+
+def _params_class(tables: Mapping[str, Any]) -> type:
+    """Return an attrs class of the parameters; every one is a number, a flag or a choice, and none free text."""
+    fields: dict[str, Any] = {}
+    annotations: dict[str, Any] = {}
+    for name, table in tables.items():
+        fields[name], annotations[name] = _param(name, table)
+    made = attrs.make_class("CommandParams", fields, frozen=True, kw_only=True)
+    made.__annotations__ = annotations
+    return made
+
+
+def _param(name: str, table: Any) -> tuple[Any, Any]:
+    if not name.isidentifier() or not isinstance(table, dict):
+        raise ValueError(f"params.{name} must be a table, and its name one of letters, digits and _")
+    facts = cast("dict[str, Any]", table)
+    unknown = facts.keys() - {"type", "default", "min", "max", "unit", "description", "choices"}
+    if unknown or "default" not in facts:
+        raise ValueError(
+            f"params.{name}: {', '.join(sorted(unknown)) + ' is unknown' if unknown else 'default is missing'}"
+        )
+    metadata = {key: facts[key] for key in ("unit", "description", "min", "max") if key in facts}
+    if facts.get("type") == "choice":
+        choices = tuple(facts.get("choices", ()))
+        if not choices or not all(isinstance(choice, str) for choice in choices):
+            raise ValueError(f"params.{name}: choices must be texts")
+        return attrs.field(default=facts["default"], validator=in_(choices), metadata=metadata), Literal[choices]
+    kind = _KINDS.get(facts.get("type", ""))
+    if kind is None:
+        raise ValueError(f"params.{name}: type must be one of: {', '.join((*_KINDS, 'choice'))}")
+    if kind is bool:
+        return attrs.field(default=facts["default"], validator=instance_of(bool), metadata=metadata), bool
+    if "min" not in facts or "max" not in facts:
+        raise ValueError(f"params.{name}: min and max are missing")
+    metadata |= {"min": kind(facts["min"]), "max": kind(facts["max"])}
+    validator = and_(ge(metadata["min"]), le(metadata["max"]))
+    return attrs.field(default=kind(facts["default"]), validator=validator, metadata=metadata), kind
