@@ -27,7 +27,7 @@ from musproj.errors import (
     OutputInvalidError,
     StorageFullError,
 )
-from musproj.ports.processor import Outcome, Port, ProcessorSpec
+from musproj.ports.processor import ABILITIES, Outcome, Port, ProcessorSpec
 from musproj.ports.storage import LocalFiles
 from musproj.processors.limits import DEFAULT_LIMITS
 from musproj.settings import Settings
@@ -340,14 +340,15 @@ def test_progress_never_falls_and_leaves_the_end_to_the_commit(scene):
     }
 
 
-def test_libraries_that_the_input_needs_are_in_the_provenance(scene):
+def test_libraries_that_the_input_needs_are_in_the_provenance(scene, monkeypatch):
     from musproj.application.execution_provenance import provenance_of
 
+    monkeypatch.setitem(ABILITIES, "codecs", ("attrs",))  # one that is always there
     granted = scene.grant()
     job, spec = attrs.evolve(granted.job, needs=("codecs", "processor:copy")), scene.mp.catalog.get("copy").spec
 
-    assert "av" in provenance_of(job, spec, {}, ()).libraries
-    assert "av" not in provenance_of(granted.job, spec, {}, ()).libraries
+    assert "attrs" in provenance_of(job, spec, {}, ()).libraries
+    assert "attrs" not in provenance_of(granted.job, spec, {}, ()).libraries
 
 
 def test_a_library_that_is_not_there_is_left_out_of_the_provenance(scene):
