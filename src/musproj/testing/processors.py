@@ -205,10 +205,13 @@ class ProcessorContract:
         total = run.last.calls
         children = child_processes()
         for at in sorted({0, 1, total // 2, total - 1}):
-            with pytest.raises(JobCancelledError):
+            try:
                 run(inputs, cancel_at=at)
-            assert run.last.cancelled_at is not None
-            assert time.monotonic() - run.last.cancelled_at < CANCEL_SECONDS
+            except JobCancelledError:
+                assert run.last.cancelled_at is not None
+                assert time.monotonic() - run.last.cancelled_at < CANCEL_SECONDS
+            else:  # one that looks up by the clock may have ended before
+                assert run.last.calls <= at, "it swallowed the cancellation"
         assert child_processes() == children
 
     def test_runs_repeat(self, run: Runner, make_inputs: MakeInputs) -> None:
