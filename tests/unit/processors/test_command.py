@@ -121,9 +121,9 @@ def test_a_cancellation_kills_it(command, run, tmp_path):
     begun = time.monotonic()
 
     with pytest.raises(JobCancelledError):
-        run(command(program), cancel_at=12)
+        run(command(program), cancel_at=40)
 
-    assert time.monotonic() - begun < 10
+    assert time.monotonic() - begun < 30
     with pytest.raises(ProcessLookupError):
         os.kill(int((tmp_path / "pid").read_text()), 0)
 
