@@ -271,7 +271,11 @@ def _read_step(find: Find, item: object, place: int) -> ChainStep:
     if not isinstance(item, Mapping):
         raise InvalidParamsError(violations=(_violation(f"/{place}", "must be an object of type and params"),))
     fields = cast("Mapping[str, object]", item)
-    unknown = [_violation(f"/{place}/{key}", "unknown; a step has type and params") for key in fields.keys() - _KEYS]
+    unknown = [
+        _violation(f"/{place}/{parameters.escaped(key)}", "unknown; a step has type and params")
+        for key in fields
+        if key not in _KEYS
+    ]
     kind, given = fields.get("type"), fields.get("params", {})
     if unknown or not isinstance(kind, str) or not isinstance(given, Mapping):
         wrong = [] if isinstance(kind, str) else [_violation(f"/{place}/type", "must be the name of a processor")]

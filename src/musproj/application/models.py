@@ -25,11 +25,11 @@ class ModelFolder:
         Raises:
             ModelInvalidError: it is no plain name, or no regular file.
         """
-        path = None if "\0" in name else self._path(name)
         try:
+            path = None if "\0" in name else self._path(name)
             is_file = path is not None and stat.S_ISREG(path.stat().st_mode)
-        except OSError:
-            is_file = False
+        except OSError:  # of a name that is too long, too
+            path, is_file = None, False
         if path is None or not is_file:
             raise ModelInvalidError(
                 f"There is no model {name!r}.",

@@ -65,7 +65,7 @@ def parse(params_class: type, data: Mapping[str, object]) -> Any:
         except InvalidParamsError as exc:
             violations += exc.violations
         except (ValueError, TypeError) as exc:
-            violations.append(Violation(f"/params/{_escape(key)}", "invalid", _reason(exc, field)))
+            violations.append(Violation(f"/params/{escaped(key)}", "invalid", _reason(exc, field)))
     violations += [
         Violation(f"/params/{key}", "required", "this parameter is required")
         for key, field in fields.items()
@@ -76,7 +76,7 @@ def parse(params_class: type, data: Mapping[str, object]) -> Any:
     try:
         return params_class(**values)
     except (ValueError, TypeError) as exc:
-        raise InvalidParamsError(violations=(Violation("/params", "invalid", str(exc.args[0])),)) from exc
+        raise InvalidParamsError(violations=(Violation("/params", "invalid", _text_of(exc)),)) from exc
 
 
 def typed_pairs(params_class: type, pairs: Iterable[str]) -> dict[str, object]:
@@ -230,21 +230,26 @@ def _expected(kind: Any, value: object) -> str:
 def _reason(exc: Exception, field: "attrs.Attribute[Any]") -> str:
     """Return the reason in the caller's words; attrs' own texts name the Python field."""
     limits = _bounds(field)
-    if limits and "must be" in str(exc.args[0]) and field.name in str(exc.args[0]):
+    if limits and "must be" in _text_of(exc) and field.name in _text_of(exc):
         unit = field.metadata.get("unit")
         low, high = limits.get("minimum"), limits.get("maximum")
         text = f"must be {low} to {high}" if None not in (low, high) else f"must be {limits}"
         return f"{text} {unit}" if unit else text
-    return str(exc.args[0]).replace(f"'{field.name}'", camel(field.name))
+    return _text_of(exc).replace(f"'{field.name}'", camel(field.name))
+
+
+def _text_of(exc: Exception) -> str:
+    return str(exc.args[0]) if exc.args else type(exc).__name__
 
 
 def _unknown(key: str, fields: Mapping[str, object]) -> Violation:
     near = difflib.get_close_matches(key, fields, n=1)
     detail = f"unknown parameter; did you mean {near[0]}?" if near else f"unknown parameter; known: {', '.join(fields)}"
-    return Violation(f"/params/{_escape(key)}", "unknown", detail)
+    return Violation(f"/params/{escaped(key)}", "unknown", detail)
 
 
-def _escape(key: str) -> str:
+def escaped(key: str) -> str:
+    """Return `key` as a part of a JSON Pointer (RFC 6901)."""
     return key.replace("~", "~0").replace("/", "~1")
 
 

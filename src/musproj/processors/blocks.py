@@ -49,6 +49,7 @@ def reader(  # noqa: PLR0913 -- each has a default, and a processor names the tw
     stop: int | None = None,
     strict: bool = False,
     on_nonfinite: NonFinite = "zero",
+    is_repeat: bool = False,
     limits: Limits = DEFAULT_LIMITS,
 ) -> "BlockReader":
     """Open an audio file for reading in blocks; close it, or use it as a context manager.
@@ -65,6 +66,7 @@ def reader(  # noqa: PLR0913 -- each has a default, and a processor names the tw
         stop: Frame behind the last one wanted.
         strict: Refuse a file that is shorter than its header says.
         on_nonfinite: Put 0 in the place of NaN and infinity, or refuse them; above 1 % they always are refused.
+        is_repeat: Whether another pass has judged the samples: what is not finite then becomes 0 without a word.
         limits: Bounds of channels, rate and duration.
 
     Raises:
@@ -84,7 +86,7 @@ def reader(  # noqa: PLR0913 -- each has a default, and a processor names the tw
             block_frames=block_frames,
             window=(start, stop),
             strict=strict,
-            sanitizer=Sanitizer(on_nonfinite),
+            sanitizer=Sanitizer(on_nonfinite, judges=not is_repeat),
             limits=limits,
         )
     except BaseException:

@@ -83,9 +83,9 @@ class Identity:
         """Import once, for all the processes that will be forked, what their processors ask for."""
         use_one_thread()
         for spec in self.specs.values():
-            libraries_of(spec.requires)
             for module in spec.preload:
                 _import(module, spec.name)
+            libraries_of(spec.requires)  # behind the imports: some tell their version only then
         # What was loaded is never collected, so a collection does not write to its pages: they stay shared.
         gc.collect()
         gc.freeze()

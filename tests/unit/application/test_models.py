@@ -57,3 +57,8 @@ def test_a_run_remembers_its_models(folder, tmp_path):
     ctx.model("voice.onnx")
 
     assert [model.name for model in ctx.models] == ["voice.onnx"]
+
+
+def test_a_name_that_is_too_long_is_none(folder):
+    with pytest.raises(ModelInvalidError):
+        ModelFolder(folder, takes_paths=True).find("é" * 200)

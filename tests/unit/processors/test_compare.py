@@ -178,3 +178,26 @@ def test_stretches_correlate_as_the_whole_would(lag, frames, sizes, sign):
     scale = np.sqrt(np.square(first, dtype=float).sum() * np.square(second, dtype=float).sum())
     assert found.lag == lag
     assert found.correlation == pytest.approx(product / scale, abs=1e-5)
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_an_excerpt_is_found_in_what_goes_on_for_long(compared, turned):
+    whole = np.random.default_rng(1).normal(0, 0.1, (60 * 8_000, 1)).astype(np.float32)
+    pair = whole[100:8_100], whole
+
+    difference, data, ctx = compared(*(pair[::-1] if turned else pair), 8_000)
+
+    assert data["offsetSamples"] == (-100 if turned else 100)
+    assert abs(data["correlation"]) > 0.5
+    assert not difference.any() or turned
+    assert ctx.codes() == []
+
+
+def test_two_silent_files_have_silence_in_common(compared):
+    silence = np.zeros((RATE, 1), np.float32)
+
+    _, data, ctx = compared(silence, silence)
+
+    assert data["identical"]
+    assert "correlation" not in data
+    assert "notAligned" not in ctx.codes()

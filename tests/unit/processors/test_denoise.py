@@ -9,7 +9,7 @@ from musproj.processors._dsp.gate import NoiseReducer
 from musproj.processors._runs.denoise_params import DenoiseParams
 from musproj.processors.denoise import denoise
 from musproj.testing import tones
-from musproj.testing.processors import as_input, decode
+from musproj.testing.processors import RecordingContext, as_input, decode
 
 SPEECH = Path("/usr/share/sounds/alsa")
 RATE = 44_100
@@ -122,3 +122,16 @@ def test_the_result_holds_the_keys_of_its_page(ctx, tmp_path, told_keys):
     data, _ = run(tones.music(4.0), ctx, tmp_path)
     sometimes = {"truncated", "nonFiniteSamples", "outOfRangeSamples", "clippedSamples"}
     assert told_keys("denoise") - sometimes == set(data) - sometimes
+
+
+@pytest.mark.parametrize("seconds", [1.0, 2.0, 7.0, 13.0])
+def test_digital_silence_before_the_noise_is_not_taken_for_it(tmp_path, seconds):
+    noise = np.random.default_rng(1).normal(0, 0.01, (20 * 22_050, 1))
+    silence = np.zeros((round(seconds * 22_050), 1))
+    path = tones.write(tmp_path / "in.wav", np.concatenate([silence, noise]).astype(np.float32), 22_050)
+    workdir = tmp_path / "work"
+    workdir.mkdir()
+
+    outcome = denoise.run({"input": as_input(path)}, DenoiseParams(), RecordingContext(workdir))
+
+    assert decode(outcome.files["denoised"])[-10 * 22_050 :].std() < 0.01 * 10 ** (-8 / 20)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -246,3 +247,30 @@ def test_clicks_have_their_tempo(bpm):
     octave = np.log2(found.bpm / bpm)
     assert abs(octave - round(octave)) < 0.005
     assert found.strength > 0.2
+
+
+@pytest.mark.parametrize("hint", [90.0, 120.0, 150.0])
+def test_a_given_tempo_is_kept_whatever_is_heard(hint):
+    for seed in range(20):
+        found = tempo(np.random.default_rng(seed).random(2_000).astype(np.float32), FRAMES_PER_SECOND, hint)
+
+        assert found.bpm == pytest.approx(hint, rel=0.045)
+
+
+def test_beats_are_counted_at_a_given_tempo_where_none_is_heard(looped):
+    _, data, _ = looped(np.zeros((20 * RATE, 1), np.float32), bpm=120.0, beats=8)
+
+    assert data["seconds"] == pytest.approx(4.0, rel=0.04)
+
+
+def test_what_the_first_pass_accepted_no_later_one_refuses(tmp_path):
+    sound = np.tile(song(2.0, "AB"), (6, 1))
+    sound[3 * RATE : 3 * RATE + 300] = np.nan
+    sound[4 * RATE - 5 : 4 * RATE + 5] = np.nan
+    path = tmp_path / "in.wav"
+    soundfile.write(path, sound, RATE, "FLOAT")
+    ctx = RecordingContext(tmp_path)
+
+    loop.run({"input": as_input(path)}, LoopParams(), ctx)
+
+    assert ctx.codes().count("nonFinite") == 1

@@ -212,3 +212,18 @@ def test_a_job_with_a_model_goes_to_workers_that_run_models():
 
 def test_the_facts_are_those_of_the_page(run, half, told_keys):
     assert set(run(half(), 0.5 * tones.music(1.0, RATE))[2]) <= told_keys("separate")
+
+
+def test_a_model_that_breaks_is_at_fault_itself(run, tmp_path):
+    nodes = [helper.make_node("Gather", ["x", "place"], ["y"], axis=0)]
+    model = save(tmp_path / "out.onnx", nodes, [1, 2, "n"], [1, 2, "n"], constants={"place": np.array([5], np.int64)})
+
+    with pytest.raises(ModelInvalidError, match="it fails"):
+        run(model, 0.5 * tones.music(0.5, RATE))
+
+
+@pytest.mark.parametrize(("frames", "rate"), [(1, 96_000), (4, 384_000)])
+def test_a_few_frames_are_separated(run, half, frames, rate):
+    vocals, instrumental, _, _, read = run(half(), np.full((frames, 2), 0.1, np.float32), rate)
+
+    assert len(vocals) == len(instrumental) == len(read) == frames

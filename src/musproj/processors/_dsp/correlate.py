@@ -17,8 +17,8 @@ class Alignment:
 
     lag: int
     """Samples by which the second one is late."""
-    correlation: float
-    """-1 to 1 at that lag; 0 where one of them is silent."""
+    correlation: float | None
+    """-1 to 1 at that lag; None where one of them is silent."""
 
 
 class CrossCorrelation:
@@ -26,7 +26,7 @@ class CrossCorrelation:
 
     def __init__(self, channels: int, max_lag: int) -> None:
         """Look at most `max_lag` samples to either side."""
-        self._max_lag = max_lag
+        self.max_lag = max_lag
         self._size = 1 << max(12, (4 * max_lag).bit_length())
         self._step = self._size - 2 * max_lag
         self._spectrum: NDArray[np.complex128] = np.zeros(self._size // 2 + 1, np.complex128)
@@ -54,13 +54,13 @@ class CrossCorrelation:
                 break
         scale = np.sqrt(self._energies[0] * self._energies[1])
         if scale == 0:
-            return Alignment(0, 0.0)
-        whole = np.fft.irfft(self._spectrum, self._size)[: 2 * self._max_lag + 1] / scale
+            return Alignment(0, None)
+        whole = np.fft.irfft(self._spectrum, self._size)[: 2 * self.max_lag + 1] / scale
         best = np.abs(whole).max()
         # Rounding differs from lag to lag: without a margin it would choose among equals.
-        equals = np.flatnonzero(np.abs(whole) >= best * (1 - 1e-6)) - self._max_lag
+        equals = np.flatnonzero(np.abs(whole) >= best * (1 - 1e-6)) - self.max_lag
         lag = int(equals[np.argmin(np.abs(equals))])
-        return Alignment(lag, float(np.clip(whole[lag + self._max_lag], -1, 1)))
+        return Alignment(lag, float(np.clip(whole[lag + self.max_lag], -1, 1)))
 
     def _append(self, first: Planar, second: Planar) -> None:
         self._first = np.concatenate([self._first, first], axis=1)

@@ -23,6 +23,8 @@ _CONTEXT = 4
 """Frames on both sides of a stretch: as far as the means over time reach."""
 _NOISE_MEAN, _SNR_MEAN, _BIN_MEAN = 9, 5, 3
 """Frames, frames and bins."""
+_SILENT = 1e-9
+"""Power in every bin: far below the noise of 16 bits."""
 _PERCENTILE = 0.15
 _SLOWEST, _FASTEST = 0.7, 1.4
 """How much the noise may change from one stretch to the next, as power."""
@@ -95,8 +97,8 @@ class NoiseReducer:
         spectrum = self._stft.forward(self._pending[:, :length])
         power = _power(spectrum)
         self._track(power, frames)
-        assert self._noise is not None
-        gain = self._gains(power, self._noise)[behind : behind + frames]
+        noise = np.zeros_like(power[0]) if self._noise is None else self._noise
+        gain = self._gains(power, noise)[behind : behind + frames]
         gain = np.maximum(_mean(gain, _BIN_MEAN, axis=1), self._floor)
         kept = spectrum[:, behind : behind + frames]
         kept *= gain
@@ -121,8 +123,11 @@ class NoiseReducer:
         if self._noise is not None and frames < _LEAST_STRETCH * self._frames:
             return
         smooth = _mean(power, _NOISE_MEAN, axis=0)
-        rank = int(_PERCENTILE * (len(smooth) - 1))
-        now = _broadband(np.partition(smooth, rank, axis=0)[rank])
+        audible = smooth[smooth.max(axis=1) > _SILENT]
+        if not len(audible):  # of digital silence nothing is learnt, or the noise would be 0 for ever
+            return
+        rank = int(_PERCENTILE * (len(audible) - 1))
+        now = _broadband(np.partition(audible, rank, axis=0)[rank])
         self._noise = now if self._noise is None else np.clip(now, _SLOWEST * self._noise, _FASTEST * self._noise)
 
 

@@ -61,7 +61,10 @@ def tempo(onset: NDArray[np.float32], frames_per_second: float, hint_bpm: float 
         scores *= np.exp(-0.5 * (distance / _OCTAVES) ** 2)
     beat = float(lags[np.argmax(scores)])
     strength = float(np.clip(np.interp(beat, places, correlation) / correlation[0], 0, 1))
-    return Tempo(60 * frames_per_second / _sharpened(beat, correlation), strength)
+    bpm = 60 * frames_per_second / _sharpened(beat, correlation)
+    if hint_bpm is not None and not low <= bpm <= high:  # what is sharper there is another tempo
+        bpm = 60 * frames_per_second / beat
+    return Tempo(float(bpm), strength)
 
 
 def _range(hint_bpm: float | None) -> tuple[float, float]:

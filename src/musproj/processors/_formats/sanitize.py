@@ -23,9 +23,10 @@ MAX_NON_FINITE_SHARE = 0.01
 class Sanitizer:
     """Cleans blocks in place and counts what it found."""
 
-    def __init__(self, on_nonfinite: NonFinite) -> None:
-        """Replace what is not finite by 0, or refuse it."""
-        self._reject = on_nonfinite == "reject"
+    def __init__(self, on_nonfinite: NonFinite, *, judges: bool = True) -> None:
+        """Replace what is not finite by 0, or refuse it; without judging, replace it and keep quiet."""
+        self._reject = judges and on_nonfinite == "reject"
+        self._judges = judges
         self.non_finite = 0
         self.out_of_range = 0
 
@@ -51,6 +52,8 @@ class Sanitizer:
         Raises:
             NonFiniteError: more than 1 % of them were not finite.
         """
+        if not self._judges:
+            return
         if self.non_finite > samples * MAX_NON_FINITE_SHARE:
             raise NonFiniteError(f"{self.non_finite} of {samples} samples are not finite", samples=self.non_finite)
         if context is None:

@@ -1,7 +1,8 @@
 """The run of `compare`: a pass that measures and aligns, one for the gain where wanted, one that subtracts."""
 
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 
 import attrs
@@ -71,10 +72,13 @@ class _Comparison:
             check_channels(one, other)
             meters = [Measurement(source, dual_mono=self.params.dual_mono) for source in (one, other)]
             correlation = CrossCorrelation(one.channels, round(_MAX_OFFSET_SECONDS * one.sample_rate))
-            theirs = fitted(_metered(other, meters[1]), other, one)
-            for mine, matching in in_step(_metered(one, meters[0]), theirs, one.channels):
-                if self.params.align:
+            ours, theirs = _metered(one, meters[0]), fitted(_metered(other, meters[1]), other, one)
+            if self.params.align:
+                # What is further behind the end of the shorter one than they may differ says nothing about both.
+                for mine, matching in in_step(ours, theirs, one.channels, beyond=correlation.max_lag):
                     correlation.feed(planar(mine), planar(matching))
+            for _ in chain(ours, theirs):
+                pass  # the meters take the rest
             own, others = (meter.facts(meter.finish()) for meter in meters)
             offset, aligned = self._aligned(correlation) if self.params.align else (0, {})
             keys = ("integratedLufs", "truePeakDbtp", "loudnessRangeLu")
@@ -97,6 +101,8 @@ class _Comparison:
     def _aligned(self, correlation: CrossCorrelation) -> tuple[int, dict[str, object]]:
         found = correlation.result()
         lag = found.lag
+        if found.correlation is None:
+            return 0, {}
         if abs(found.correlation) < _UNRELATED:
             lag = 0
             message = "The files have nothing in common within 1 s of each other; they are compared as they lie."
@@ -119,14 +125,14 @@ class _Comparison:
             self._open((begin, 1.0), "subtract") as (one, other),
             blocks.writer(path, like=one, subtype="FLOAT") as sink,
         ):
-            _write_silence(sink, measured.shared[0], one.channels)
+            _write_silence(sink, measured.shared[0], one.channels, self.passes.context.check)
             for mine, theirs in _overlap(one, other, measured):
                 difference = mine - theirs * np.float32(gain)
                 level += float(np.einsum("fc,fc->", mine, mine, dtype=np.float64))
                 residual += float(np.einsum("fc,fc->", difference, difference, dtype=np.float64))
                 highest = max(highest, float(np.abs(difference).max(initial=0.0)))
                 sink.write(difference)
-            _write_silence(sink, measured.frames - measured.shared[1], one.channels)
+            _write_silence(sink, measured.frames - measured.shared[1], one.channels, self.passes.context.check)
         first, last = measured.shared
         same_length = measured.frames == measured.other_frames == last - first
         values = {
@@ -154,6 +160,7 @@ class _Comparison:
         return blocks.reader(
             source,
             part if share[0] == 0 else Quiet(part),
+            is_repeat=share[0] > 0,
             stage=stage,
             share=share,
             strict=self.params.strict,
@@ -181,6 +188,7 @@ def _overlap(one: BlockReader, other: BlockReader, measured: _Measured) -> Itera
         at += len(first)
 
 
-def _write_silence(sink: blocks.BlockWriter, frames: int, channels: int) -> None:
+def _write_silence(sink: blocks.BlockWriter, frames: int, channels: int, check: Callable[[], None]) -> None:
     for block in delayed((), frames, channels):
+        check()
         sink.write(block)

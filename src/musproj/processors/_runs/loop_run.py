@@ -108,6 +108,7 @@ class _Run:
             stop=window[1],
             strict=self.params.strict,
             on_nonfinite=self.params.on_nonfinite,
+            is_repeat=ctx is self.quiet,
         )
 
     def _window(self, rate: int) -> tuple[int, int | None]:
@@ -133,16 +134,19 @@ class _Run:
             return _Heard(
                 rows=rows,
                 onset=onset[: 2 * rows.rows].reshape(-1, 2).max(axis=1),
-                tempo=tempo(onset, FINE_PER_SECOND, self.params.bpm),
+                tempo=tempo(onset, FINE_PER_SECOND, self.params.bpm) or self._given_tempo(),
                 rate=source.sample_rate,
                 frames=source.frames_read,
                 facts=source.facts(),
             )
 
+    def _given_tempo(self) -> Tempo | None:
+        return None if self.params.bpm is None else Tempo(self.params.bpm, 0.0)
+
     def _search(self, heard: _Heard) -> Sequence[Candidate]:
         shortest, longest = self._lengths(heard)
         if shortest > longest:
-            message = f"The audio lasts {heard.frames / heard.rate:.2f} s; a loop needs a bit more than its own length."
+            message = f"What is searched lasts {heard.frames / heard.rate:.2f} s; a loop needs a bit more than its own length."
             raise _not_found(message, duration=heard.frames / heard.rate)
         self.ctx.progress(_LOOKED, "search")
         found = Search(heard.rows, heard.onset, shortest, longest, self.ctx.check).candidates(heard.tempo)
@@ -233,7 +237,7 @@ class _Run:
         return path, fade
 
     def _excerpt(self, begin: int, frames: int) -> Block:
-        with blocks.reader(self.source, start=begin, stop=begin + frames) as source:
+        with blocks.reader(self.source, start=begin, stop=begin + frames, is_repeat=True) as source:
             parts = [block.copy() for _, block in source]
             return np.concatenate([*parts, np.zeros((0, source.channels), np.float32)])
 

@@ -11,6 +11,9 @@ from musproj.processors._runs.contexts import Together
 from musproj.processors._runs.mix_params import MixParams
 from musproj.processors._runs.pairing import check_channels, delayed, fitted, in_step, owned
 
+_OTHER_FRAMES = 8_192
+"""At a time: another rate may make fifty times as many of them."""
+
 
 def run(source: InputFile, other_source: InputFile, params: MixParams, ctx: Context) -> Outcome:
     """Add block by block."""
@@ -18,7 +21,10 @@ def run(source: InputFile, other_source: InputFile, params: MixParams, ctx: Cont
     read = partial(blocks.reader, stage="mix", strict=params.strict, on_nonfinite=params.on_nonfinite)
     passes = Together(ctx, ("input", "other"))
     gain, other_gain = (np.float32(10 ** (db / 20)) for db in (params.gain_db, params.other_gain_db))
-    with read(source, passes.part("input")) as one, read(other_source, passes.part("other")) as other:
+    with (
+        read(source, passes.part("input")) as one,
+        read(other_source, passes.part("other"), block_frames=_OTHER_FRAMES) as other,
+    ):
         check_channels(one, other)
         offset = round(params.offset_seconds * one.sample_rate)
         first = delayed(owned(one), -offset, one.channels)

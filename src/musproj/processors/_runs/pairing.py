@@ -44,11 +44,21 @@ def delayed(signal: Iterable[Block], frames: int, channels: int) -> Iterator[Blo
     yield from signal
 
 
-def in_step(one: Iterable[Block], other: Iterable[Block], channels: int) -> Iterator[tuple[Block, Block]]:
-    """Yield both in blocks of equal length until both have ended; the shorter one goes on as silence."""
+def in_step(
+    one: Iterable[Block], other: Iterable[Block], channels: int, *, beyond: int | None = None
+) -> Iterator[tuple[Block, Block]]:
+    """Yield both in blocks of equal length until both have ended; the shorter one goes on as silence.
+
+    With `beyond` it goes on for no more than so many frames.
+    """
     first, second = _Source(one, channels), _Source(other, channels)
+    alone = 0
     while True:
-        frames = max(first.has(BLOCK_FRAMES), second.has(BLOCK_FRAMES))
+        there = first.has(BLOCK_FRAMES), second.has(BLOCK_FRAMES)
+        frames, shared = max(there), min(there)
+        if beyond is not None:
+            frames = min(frames, shared + beyond - alone)
+        alone += frames - shared
         if not frames:
             return
         yield first.take(frames), second.take(frames)

@@ -96,8 +96,10 @@ class VocalModel:
                         return list(future.result(_POLL_SECONDS))
                     except FutureTimeoutError:
                         self._check()
-            except self._runtime.capi.onnxruntime_pybind11_state.Fail as exc:
-                raise _invalid(self._file, f"it fails: {_first_line(exc)}") from exc
+                    except MemoryError:
+                        raise
+                    except Exception as exc:  # the runtime has a class for each kind, without a common one
+                        raise _invalid(self._file, f"it fails: {_first_line(exc)}") from exc
             finally:
                 options.terminate = True
 

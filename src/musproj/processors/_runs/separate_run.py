@@ -66,6 +66,7 @@ class _Separation:
             share=share,
             strict=self.params.strict,
             on_nonfinite=self.params.on_nonfinite,
+            is_repeat=ctx is not self.ctx,
         )
 
     def _model_file(self, name: str) -> ModelFile:
@@ -92,7 +93,7 @@ class _Separation:
         ):
             for pair in pairs:
                 mix, vocals = (np.rint(signal / step) * step for signal in pair)
-                energies += [float(np.einsum("cf,cf->", part, part)) for part in (vocals, mix)]
+                energies += [float(np.einsum("cf,cf->", part, part, dtype=np.float64)) for part in (vocals, mix)]
                 vocals_sink.write(vocals.T)
                 rest_sink.write((mix - vocals).T)
         clipped = vocals_sink.clipped_samples + rest_sink.clipped_samples
@@ -142,7 +143,9 @@ class _Separation:
             for _, vocals in (*rest, *segments.finish()):
                 sink.write(_widened(back.feed(_as_channels(vocals.T, pair)), source.channels))
             last = _widened(back.finish(), source.channels)
-            sink.write(last[: max(0, source.frames_read - sink.frames)])  # there and back may round to one more
+            # There and back may round to one more, or of a few frames to none.
+            sink.write(last[: max(0, source.frames_read - sink.frames)])
+            sink.write(np.zeros((source.frames_read - sink.frames, source.channels), np.float32))
         return path
 
     def _segments(

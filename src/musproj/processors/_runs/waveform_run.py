@@ -18,6 +18,7 @@ def run(source_file: InputFile, params: WaveformParams, ctx: Context) -> Outcome
     first, facts = _measure(source_file, params, ctx)
     levels = [first]
     for number in range(1, params.levels):
+        ctx.check()
         levels.append(levels[-1].halved(ctx.workdir / f"level{number}"))
     files = {"peaks": ctx.workdir / f"peaks.{params.format}"}
     write = write_dat if params.format == "dat" else write_json
