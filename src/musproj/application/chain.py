@@ -1,24 +1,19 @@
 """`chain`: several processors in a row in one job; only what the last one makes is published."""
 
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import attrs
 
-from musproj.application import params as parameters
+from musproj.application.chain_steps import NAME, ChainStep, Find, params_class
 from musproj.application.digests import blocks_of, sha256_of
-from musproj.errors import (
-    InvalidParamsError,
-    JobCancelledError,
-    MusProjError,
-    OutputInvalidError,
-    UnknownJobTypeError,
-    Violation,
-)
+from musproj.application.execution_outputs import checked_size
+from musproj.errors import JobCancelledError, MusProjError, OutputInvalidError, UnknownJobTypeError
 from musproj.ports.processor import (
+    DEFAULT_MB,
     AudioInfo,
     Composite,
     Context,
@@ -27,35 +22,8 @@ from musproj.ports.processor import (
     Outcome,
     Processor,
     ProcessorSpec,
-    Step,
     processor_need,
 )
-
-Find = Callable[[str], Processor]
-
-FEWEST, MOST = 2, 8
-NAME = "chain"
-_DEFAULT_MB = 256
-"""What a step takes that declares nothing, beside others that do."""
-
-
-@attrs.frozen
-class ChainStep:
-    """One step, its parameters read."""
-
-    processor: Processor
-    params: Any
-
-    @property
-    def spec(self) -> ProcessorSpec:
-        """What is declared of a run with these parameters."""
-        return self.processor.spec.given(self.params)
-
-    @property
-    def told(self) -> Step:
-        """The step as the provenance tells it."""
-        spec = self.spec
-        return Step(processor=spec.name, processor_version=spec.version, params=parameters.canonical(self.params))
 
 
 def _unbound(_name: str) -> Processor:
@@ -73,7 +41,7 @@ class Chain(Composite, Processor):
             name=NAME,
             version="1",
             summary="Several processors in a row, of which only the last one publishes",
-            params=_params_class(find),
+            params=params_class(find),
             outputs=(),
             publishes="version",
             for_params=_spec_of,
@@ -132,12 +100,11 @@ def _primary(spec: ProcessorSpec, outcome: Outcome, workdir: Path) -> Path:
     Raises:
         OutputInvalidError: it is not there, or is no file of the step.
     """
-    port = spec.outputs[0].name
-    path = outcome.files.get(port)
-    if path is None:
-        raise OutputInvalidError(f"{spec.name} did not make: {port}.")
-    if path.is_symlink() or not path.is_file() or not path.resolve().is_relative_to(workdir.resolve()):
-        raise OutputInvalidError(f"The output {port} is no regular file in the work folder.")
+    port = spec.outputs[0]
+    if port.name not in outcome.files:
+        raise OutputInvalidError(f"{spec.name} did not make: {port.name}.")
+    path = outcome.files[port.name]
+    checked_size(port, path, workdir)
     return path
 
 
@@ -174,9 +141,6 @@ class _StepContext(Context):
         self.whole.warn(code, message, **{"step": self.name, **facts})
 
 
-# ── what it declares ─────────────────────────────────────────────────────────────────────────────
-
-
 def _spec_of(chosen: Any) -> ProcessorSpec:
     """Return the declaration of these steps together."""
     steps: Sequence[ChainStep] = chosen.steps
@@ -199,7 +163,7 @@ def _spec_of(chosen: Any) -> ProcessorSpec:
         speed=1 / sum(1 / spec.speed for spec in specs),
         requires=tuple(dict.fromkeys(module for spec in specs for module in spec.requires)),
         needs=_needs_of,
-        steps=tuple(step.told for step in steps),
+        steps=tuple(step.provenance for step in steps),
         timeout_seconds=sum(known) if len(known) == len(specs) else None,
         max_attempts=min(spec.max_attempts for spec in specs),
     )
@@ -212,113 +176,8 @@ def _needs_of(chosen: Any) -> tuple[str, ...]:
 
 
 def _memory_mb(specs: Sequence[ProcessorSpec], info: AudioInfo) -> int:
-    declared = (spec.memory_mb(info) if callable(spec.memory_mb) else spec.memory_mb for spec in specs)
-    return max(mb if mb is not None else _DEFAULT_MB for mb in declared)
-
-
-# ── its parameters ───────────────────────────────────────────────────────────────────────────────
-
-
-def _params_class(find: Find) -> type:
-    """Return the class of the parameters where `find` finds the processors."""
-    form = parameters.Form(partial(_read_steps, find), _write_steps, _SCHEMA)
-
-    @attrs.frozen(kw_only=True)
-    class ChainParams:
-        """What to run, in order."""
-
-        steps: tuple[ChainStep, ...] = attrs.field(
-            metadata={"form": form, "description": "What to run, in order: `{type, params}` each."}
-        )
-
-    return ChainParams
-
-
-_SCHEMA: Mapping[str, object] = {
-    "type": "array",
-    "minItems": FEWEST,
-    "maxItems": MOST,
-    "items": {
-        "type": "object",
-        "additionalProperties": False,
-        "required": ["type"],
-        "properties": {"type": {"type": "string"}, "params": {"type": "object"}},
-    },
-}
-
-
-def _read_steps(find: Find, value: object) -> tuple[ChainStep, ...]:
-    """Return the steps that JSON tells.
-
-    Raises:
-        InvalidParamsError: with everything that is wrong about them.
-    """
-    if not isinstance(value, Sequence) or isinstance(value, str) or not FEWEST <= len(cast("Any", value)) <= MOST:
-        raise InvalidParamsError(violations=(_violation("", f"must be a list of {FEWEST} to {MOST} steps"),))
-    violations: list[Violation] = []
-    steps: list[ChainStep] = []
-    for place, item in enumerate(cast("Sequence[object]", value)):
-        try:
-            steps.append(_read_step(find, item, place))
-        except InvalidParamsError as exc:
-            violations += exc.violations
-    if violations:
-        raise InvalidParamsError(violations=tuple(violations))
-    return tuple(steps)
-
-
-def _read_step(find: Find, item: object, place: int) -> ChainStep:
-    if not isinstance(item, Mapping):
-        raise InvalidParamsError(violations=(_violation(f"/{place}", "must be an object of type and params"),))
-    fields = cast("Mapping[str, object]", item)
-    unknown = [
-        _violation(f"/{place}/{parameters.escaped(key)}", "unknown; a step has type and params")
-        for key in fields
-        if key not in _KEYS
-    ]
-    kind, given = fields.get("type"), fields.get("params", {})
-    if unknown or not isinstance(kind, str) or not isinstance(given, Mapping):
-        wrong = [] if isinstance(kind, str) else [_violation(f"/{place}/type", "must be the name of a processor")]
-        wrong += [] if isinstance(given, Mapping) else [_violation(f"/{place}/params", "must be an object")]
-        raise InvalidParamsError(violations=(*unknown, *wrong))
-    if kind == NAME:  # before its parameters are read: they might nest without end
-        raise InvalidParamsError(violations=(_violation(f"/{place}/type", "a chain is no step of a chain"),))
-    try:
-        processor = find(kind)
-    except UnknownJobTypeError as exc:
-        raise InvalidParamsError(violations=(_violation(f"/{place}/type", exc.message),), hint=exc.hint) from exc
-    try:
-        step = ChainStep(processor, parameters.parse(processor.spec.params, cast("Mapping[str, object]", given)))
-    except InvalidParamsError as exc:
-        inner = [_violation(f"/{place}{found.pointer}", found.detail, found.code) for found in exc.violations]
-        raise InvalidParamsError(violations=tuple(inner)) from exc
-    reason = _unfit(step.spec, place)
-    if reason:
-        raise InvalidParamsError(violations=(_violation(f"/{place}/type", reason),))
-    return step
-
-
-_KEYS = frozenset(("type", "params"))
-
-
-def _unfit(spec: ProcessorSpec, place: int) -> str | None:
-    """Return why a processor cannot be a step, or None."""
-    required = [port for port in spec.inputs if port.required]
-    if spec.publishes != "version":
-        return f"{spec.name} makes no version that a next step could take"
-    if len(required) != 1 or spec.inputs[0] not in required:
-        return f"{spec.name} takes more than one input"
-    if spec.paid and place:
-        return f"{spec.name} is an outside service, and can be the first step only"
-    return None
-
-
-def _write_steps(steps: tuple[ChainStep, ...]) -> list[dict[str, object]]:
-    return [{"type": step.spec.name, "params": parameters.canonical(step.params)} for step in steps]
-
-
-def _violation(pointer: str, detail: str, code: str = "invalid") -> Violation:
-    return Violation(f"/params/steps{pointer}", code, detail)
+    declared = (spec.declared_mb(info) for spec in specs)
+    return max(mb if mb is not None else DEFAULT_MB for mb in declared)
 
 
 chain = Chain()

@@ -70,7 +70,7 @@ def check_result(outcome: Outcome, warnings: list[dict[str, object]]) -> dict[st
 
 
 def _check(port: Port, path: Path, workdir: Path, probe: AudioProbe, max_bytes: int | None) -> Output:
-    size = _size(port, path, workdir)
+    size = checked_size(port, path, workdir)
     if max_bytes is not None and size > max_bytes:
         raise LimitExceededError(
             f"The output {port.name} has {size} bytes, this store takes at most {max_bytes} in one piece.",
@@ -96,7 +96,12 @@ def _check(port: Port, path: Path, workdir: Path, probe: AudioProbe, max_bytes: 
     )
 
 
-def _size(port: Port, path: Path, workdir: Path) -> int:
+def checked_size(port: Port, path: Path, workdir: Path) -> int:
+    """Return the bytes of a file that a processor made.
+
+    Raises:
+        OutputInvalidError: it is outside `workdir`, no regular file, or empty.
+    """
     try:
         facts = path.lstat()
         is_inside = path.resolve(strict=True).is_relative_to(workdir.resolve(strict=True))

@@ -7,7 +7,7 @@ from functools import cache
 
 from musproj.application.execution_inputs import FetchedInput
 from musproj.domain.job import Job
-from musproj.domain.version import Provenance, ProvenanceModel, ProvenanceStep
+from musproj.domain.version import Provenance, ProvenanceModel
 from musproj.ports.processor import ABILITIES, ModelFile, ProcessorSpec
 
 
@@ -19,10 +19,6 @@ def provenance_of(
     models: Iterable[ModelFile] = (),
 ) -> Provenance:
     """Return the provenance of what `spec` made for `job` in this process."""
-    steps = (
-        ProvenanceStep(processor=one.processor, processor_version=one.processor_version, params=one.params)
-        for one in spec.steps
-    )
     return Provenance(
         job_id=job.job_id,
         processor=spec.name,
@@ -30,7 +26,7 @@ def provenance_of(
         params=canonical_params,
         inputs=tuple(given.provenance for given in inputs),
         libraries=libraries_of((*spec.requires, *(module for need in job.needs for module in ABILITIES.get(need, ())))),
-        steps=tuple(steps) or None,
+        steps=spec.steps or None,
         models=tuple(ProvenanceModel(name=one.name, sha256=one.sha256) for one in models) or None,
     )
 

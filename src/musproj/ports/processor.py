@@ -7,6 +7,11 @@ from typing import Any, Literal, Protocol
 
 import attrs
 
+from musproj.domain.version import ProvenanceStep
+
+DEFAULT_MB = 256
+"""Assumed of a processor that declares nothing, for admission alone."""
+
 
 @attrs.frozen(kw_only=True)
 class AudioInfo:
@@ -61,16 +66,6 @@ class ModelFile:
     path: Path
     sha256: str
     """Lower-case hex."""
-
-
-@attrs.frozen(kw_only=True)
-class Step:
-    """One processor of a chain, as the provenance tells it."""
-
-    processor: str
-    processor_version: str
-    params: Mapping[str, object]
-    """Canonical: every default filled in."""
 
 
 ABILITIES: Mapping[str, tuple[str, ...]] = {"codecs": ("av",), "onnx": ("onnxruntime",)}
@@ -129,7 +124,7 @@ class ProcessorSpec:
     """Parameters → what a run with them takes beside `extra`, as a job's `needs` names it: `codecs`."""
     for_params: "Callable[[Any], ProcessorSpec] | None" = None
     """Parameters → the declaration of a run with them, where it depends on them; see `given`."""
-    steps: tuple[Step, ...] = ()
+    steps: tuple[ProvenanceStep, ...] = ()
     """Of a chain that was given its parameters."""
     timeout_seconds: float | None = None
     """None: max(60 s, 10 × duration / speed), 3,600 s where the duration is unknown."""
@@ -140,6 +135,12 @@ class ProcessorSpec:
     def given(self, params: Any) -> "ProcessorSpec":
         """Return what is declared of a run with `params`."""
         return self if self.for_params is None else self.for_params(params)
+
+    def declared_mb(self, info: AudioInfo | None) -> int | None:
+        """Return what is declared for an input like `info`, in MiB; None where nothing is."""
+        if self.memory_mb is None or isinstance(self.memory_mb, int):
+            return self.memory_mb
+        return int(self.memory_mb(info)) if info is not None else None
 
 
 class Context(Protocol):

@@ -6,24 +6,12 @@ from contextlib import suppress
 from pathlib import Path
 from resource import struct_rusage
 
-from musproj.ports.processor import AudioInfo, ProcessorSpec
-
-DEFAULT_MB = 256
-"""Assumed of a processor that declares nothing, for admission alone."""
-
 ALLOWANCE_FACTOR, ALLOWANCE_MB = 1.5, 256
 """A job is killed over its declared memory times this plus this: a fork counts the libraries that were loaded
 before it (some 110 MiB for numpy, scipy and soundfile) as its own."""
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _PROC = Path("/proc")
-
-
-def declared_mb(spec: ProcessorSpec, info: AudioInfo | None) -> int | None:
-    """Return what `spec` declares for an input like `info`, in MiB; None where it declares nothing."""
-    if spec.memory_mb is None or isinstance(spec.memory_mb, int):
-        return spec.memory_mb
-    return int(spec.memory_mb(info)) if info is not None else None
 
 
 def limit_bytes(declared: int | None, budget_mb: int) -> int:

@@ -9,7 +9,7 @@ from musproj.application.execution_inputs import VersionRecords, recorded_info
 from musproj.domain.ids import AssetId
 from musproj.domain.job import Job
 from musproj.domain.version import Version
-from musproj.ports.processor import AudioInfo, ProcessorSpec
+from musproj.ports.processor import DEFAULT_MB, AudioInfo, ProcessorSpec
 from musproj.worker import memory
 
 UNKNOWN_LENGTH_S = 3_600.0
@@ -49,10 +49,10 @@ def needs_of(job: Job, declared: ProcessorSpec, records: VersionRecords, budget_
         for wanted in job.inputs
     }
     infos = [recorded_info(versions[i.asset_id, i.version].file(i.file)) for i in job.inputs]
-    most = max((mb for info in infos if (mb := memory.declared_mb(spec, info)) is not None), default=None)
+    most = max((mb for info in infos if (mb := spec.declared_mb(info)) is not None), default=None)
     return Needs(
         versions=versions,
-        memory_mb=most if most is not None else memory.DEFAULT_MB,
+        memory_mb=most if most is not None else DEFAULT_MB,
         limit_bytes=memory.limit_bytes(most, budget_mb),
         seconds=time_limit(spec, infos),
     )

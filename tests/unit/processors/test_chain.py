@@ -9,7 +9,7 @@ import pytest
 from attrs.validators import ge, le
 
 from musproj.application import params
-from musproj.application.chain import MOST
+from musproj.application.chain_steps import MOST
 from musproj.application.models import ModelFolder
 from musproj.application.oneoff import OneOff
 from musproj.errors import AudioSilentError, InvalidParamsError, JobCancelledError, OutputInvalidError

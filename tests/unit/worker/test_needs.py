@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import attrs
 import pytest
 
-from musproj.ports.processor import AudioInfo, ProcessorSpec
+from musproj.ports.processor import DEFAULT_MB, AudioInfo, ProcessorSpec
 from musproj.testing.records import new_asset, new_job, source_version
 from musproj.worker import memory
 from musproj.worker.identity import Identity
@@ -57,7 +57,7 @@ def test_the_time_limit_follows_the_longest_input(changes, seconds, limit):
     [
         (100, 100, 100 * 1.5 + 256),
         (lambda facts: 10 * facts.channels, 20, 20 * 1.5 + 256),
-        (None, memory.DEFAULT_MB, 5_000),
+        (None, DEFAULT_MB, 5_000),
     ],
 )
 def test_memory_is_what_the_spec_declares_for_this_input(declared, mb, limit_mb):
