@@ -15,6 +15,7 @@ from musproj.adapters.system import SystemClock
 from musproj.application.assets import Assets
 from musproj.application.gc import Collector
 from musproj.application.jobs import Jobs
+from musproj.application.presets import read_presets
 from musproj.application.uploads import UploadPolicy, Uploads
 from musproj.application.verify import Verifier
 from musproj.domain.ledger import Rules
@@ -31,7 +32,7 @@ from musproj.ports.plugin import (
 from musproj.ports.processor import AudioInfo, AudioProbe, Processor
 from musproj.ports.queue import JobQueue
 from musproj.registry import METADATA, PROCESSORS, QUEUE, STORAGE, ProcessorCatalog, load
-from musproj.settings import Settings, read_presets
+from musproj.settings import Settings
 
 log = logging.getLogger(__name__)
 
@@ -169,7 +170,8 @@ def open_catalog(settings: Settings, processors: Sequence[Processor] = ()) -> Pr
         UnknownPluginError: the settings name one that is not there.
     """
     named = [given_processor(target) for target in settings.processors]
-    return ProcessorCatalog(extra=(*processors, *named), presets=read_presets(settings.presets))
+    presets = read_presets(Path(settings.presets)) if settings.presets else {}
+    return ProcessorCatalog(extra=(*processors, *named), presets=presets)
 
 
 def given_processor(target: str) -> Processor:

@@ -3,7 +3,6 @@
 The table comes first because reading entry points is slow; a name that it holds never costs that.
 """
 
-import difflib
 import importlib
 import importlib.util
 import logging
@@ -15,6 +14,7 @@ from typing import Any, cast
 import attrs
 
 from musproj.application.presets import Preset
+from musproj.domain.text import did_you_mean
 from musproj.errors import ConfigurationError, MissingExtraError, UnknownJobTypeError, UnknownPluginError
 from musproj.ports.processor import ABILITIES, Composite, Processor, ProcessorSpec, processor_need
 
@@ -82,8 +82,7 @@ def load(group: str, name: str) -> Any:
     target = BUILT_IN.get(group, {}).get(name) or (name if ":" in name else _entry_points(group).get(name))
     if target is None:
         known = names(group)
-        near = difflib.get_close_matches(name, known, n=1)
-        hint = f"Did you mean {near[0]!r}?" if near else None
+        hint = did_you_mean(name, known)
         raise UnknownPluginError(f"No {group} plugin {name!r}; installed: {', '.join(known)}.", hint=hint, plugin=name)
     return _resolve(target)
 
@@ -149,8 +148,7 @@ class ProcessorCatalog:
                 return given
         known = sorted({*names(PROCESSORS), *(given.spec.name for given in self.extra)})
         if name not in known:  # a dotted path too: a job's type comes from a client and must import nothing
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f"Did you mean {near[0]!r}?" if near else None
+            hint = did_you_mean(name, known)
             raise UnknownJobTypeError(f"No processor {name!r}; installed: {', '.join(known)}.", hint=hint, type=name)
         found: Processor = load(PROCESSORS, name)
         compose = getattr(found, "over", None)  # a Composite

@@ -7,7 +7,6 @@ Flags override the environment, the environment overrides `./musproj.toml`, that
 import difflib
 import os
 import re
-import tomllib
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import Any, Self, cast
 import attrs
 from attrs.validators import ge, gt, in_, le, optional
 
-from musproj.application.presets import Preset
+from musproj.application.toml_file import read_toml
 from musproj.errors import ConfigurationError
 
 PREFIX = "MUSPROJ_"
@@ -36,7 +35,6 @@ THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB
 """Read by numeric libraries when they are imported."""
 
 
-_PRESET_NAME = re.compile(r"[a-z0-9_-]{1,32}")
 _PASSWORD = re.compile(r"(://[^/@]*:)[^/@]+(?=@)")
 """In the user information of a URL (RFC 3986, 3.2.1)."""
 
@@ -262,36 +260,6 @@ def origins(flags: Mapping[str, object] | None = None, environ: Mapping[str, str
     ]
 
 
-def read_presets(path: str) -> dict[str, Preset]:
-    """Return the presets of a TOML file, a table for each: `type`, `params`, `description`.
-
-    Raises:
-        ConfigurationError: the file cannot be read, or holds something else.
-    """
-    if not path:
-        return {}
-    found: dict[str, Preset] = {}
-    try:
-        document = tomllib.loads(Path(path).read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as exc:
-        raise ConfigurationError(f"The presets in {path} cannot be read: {exc}", setting="presets") from exc
-    for name, table in document.items():
-        if not _PRESET_NAME.fullmatch(name) or not _is_preset(table):
-            hint = 'Write it like: [podcast]  type = "enhance"  params = { targetLufs = -16.0 }'
-            raise ConfigurationError(f"The preset {name!r} in {path} is wrong.", hint=hint, setting="presets")
-        found[name] = Preset(name=name, **table)
-    return found
-
-
-def _is_preset(table: Any) -> bool:
-    kinds = {"type": str, "params": dict, "description": str}
-    return (
-        isinstance(table, dict)
-        and "type" in table
-        and all(key in kinds and isinstance(value, kinds[key]) for key, value in cast("dict[str, Any]", table).items())
-    )
-
-
 def without_password(text: str) -> str:
     """Return a setting's text with the password of a URL in it masked."""
     return _PASSWORD.sub(r"\1***", text)
@@ -340,12 +308,7 @@ def _given(
 
 
 def _from_file(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
-        return {}
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as exc:
-        raise ConfigurationError(f"{path} cannot be read: {exc}") from exc
+    return read_toml(path) if path.exists() else {}
 
 
 def _from_environ(

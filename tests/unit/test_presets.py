@@ -2,9 +2,8 @@
 
 import pytest
 
-from musproj.application.presets import Choice, Preset
+from musproj.application.presets import Choice, Preset, read_presets
 from musproj.errors import ConfigurationError, InvalidError, PresetNotFoundError
-from musproj.settings import read_presets
 
 PODCAST = Preset(name="podcast", type="enhance", params={"targetLufs": -16.0, "denoiseDb": 6.0})
 PRESETS = {"podcast": PODCAST}
@@ -31,7 +30,7 @@ def test_a_file_of_presets_is_read(tmp_path):
     path = tmp_path / "presets.toml"
     path.write_text(FILE)
 
-    presets = read_presets(str(path))
+    presets = read_presets(path)
 
     assert presets["podcast"] == Preset(
         name="podcast", type="enhance", params={"targetLufs": -16.0}, description="Speech"
@@ -39,10 +38,6 @@ def test_a_file_of_presets_is_read(tmp_path):
     assert presets["ringtone"].params == {
         "steps": [{"type": "loop"}, {"type": "normalize", "params": {"targetLufs": -14.0}}]
     }
-
-
-def test_without_a_file_there_is_none():
-    assert read_presets("") == {}
 
 
 @pytest.mark.parametrize(
@@ -54,7 +49,7 @@ def test_a_wrong_file_is_told(tmp_path, text):
     path.write_text(text)
 
     with pytest.raises(ConfigurationError) as caught:
-        read_presets(str(path))
+        read_presets(path)
 
     assert str(path) in caught.value.message
     assert caught.value.facts["setting"] == "presets"
@@ -62,7 +57,7 @@ def test_a_wrong_file_is_told(tmp_path, text):
 
 def test_a_file_that_is_not_there_is_told(tmp_path):
     with pytest.raises(ConfigurationError, match=r"nothing\.toml"):
-        read_presets(str(tmp_path / "nothing.toml"))
+        read_presets(tmp_path / "nothing.toml")
 
 
 def test_a_choice_is_a_type_or_a_preset():

@@ -49,14 +49,11 @@ def _list(call: Call) -> None:
 @command
 def show(call: Call, name: Annotated[str, typer.Argument(metavar="NAME", help="Name of a preset.")]) -> None:
     """Show what a preset runs."""
-    from musproj.application.presets import not_found
+    from musproj.application.presets import preset_named
     from musproj.cli import wire
     from musproj.composition import open_catalog
 
-    presets = open_catalog(call.settings()).presets
-    if name not in presets:
-        raise not_found(name, presets)
-    found = presets[name]
+    found = preset_named(name, open_catalog(call.settings()).presets)
     call.out.result("preset", lambda: wire.preset(found), ids=[name], shape=lambda _: _fields(found))
 
 

@@ -18,7 +18,6 @@
 The program never sees an uploaded file: each input is decoded first, and it reads a plain WAV of the same samples.
 """
 
-import tomllib
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -27,6 +26,7 @@ from typing import Any, Literal, cast
 import attrs
 from attrs.validators import and_, ge, in_, instance_of, le
 
+from musproj.application.toml_file import read_toml
 from musproj.errors import ConfigurationError
 from musproj.ports.processor import Context, InputFile, Outcome, Port, Processor, ProcessorSpec
 from musproj.processors._runs.command_template import Template, placeholders
@@ -113,10 +113,7 @@ def read_command(path: Path) -> Command:
     Raises:
         ConfigurationError: the file cannot be read, or something in it is wrong; the text tells what.
     """
-    try:
-        document = tomllib.loads(path.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as exc:
-        raise ConfigurationError(f"{path} cannot be read: {exc}") from exc
+    document = read_toml(path)
     try:
         _check(document)
         found = Command(document)

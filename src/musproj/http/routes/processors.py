@@ -1,6 +1,6 @@
 """Processors and presets: what job types there are, what they take, and what has a name of its own."""
 
-from musproj.application.presets import not_found
+from musproj.application.presets import preset_named
 from musproj.errors import NotFoundError, PresetNotFoundError, UnknownJobTypeError
 from musproj.http import schemas
 from musproj.http.operations import Api, Call, Reply
@@ -34,7 +34,4 @@ def list_presets(call: Call[None, None]) -> Reply[schemas.PresetList]:
 @api.op("GET", "/presets/{name}", id="getPreset", tag="processors", errors=(PresetNotFoundError,))
 def get_preset(call: Call[None, None]) -> Reply[schemas.Preset]:
     """Show a preset."""
-    name, presets = call.path["name"], call.mp.catalog.presets
-    if name not in presets:
-        raise not_found(name, presets)
-    return Reply(content=schemas.to_preset(presets[name]))
+    return Reply(content=schemas.to_preset(preset_named(call.path["name"], call.mp.catalog.presets)))
