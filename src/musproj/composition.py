@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
@@ -14,8 +14,11 @@ import attrs
 from musproj.adapters.system import SystemClock
 from musproj.application.assets import Assets
 from musproj.application.gc import Collector
+from musproj.application.http_profile import HttpProfile
 from musproj.application.jobs import Jobs
 from musproj.application.presets import read_presets
+from musproj.application.remote_execution import Outside
+from musproj.application.toml_file import read_toml
 from musproj.application.uploads import UploadPolicy, Uploads
 from musproj.application.verify import Verifier
 from musproj.domain.ledger import Rules
@@ -32,12 +35,14 @@ from musproj.ports.plugin import (
 from musproj.ports.processor import AudioInfo, AudioProbe, Processor
 from musproj.ports.queue import JobQueue
 from musproj.registry import METADATA, PROCESSORS, QUEUE, STORAGE, ProcessorCatalog, load
+from musproj.services import ConfiguredServices, outside_of, pairs
 from musproj.settings import Settings
 
 log = logging.getLogger(__name__)
 
 PROBE = "musproj.processors.probe:open_probe"
 COMMAND = "musproj.processors.command:read_command"
+HTTP_SERVICE = "musproj.processors.http_service:read_service"
 ECONOMY_TICK = timedelta(seconds=60)
 """The longest time between two looks at the timers where commands are paid for."""
 
@@ -64,6 +69,10 @@ class MusProj:
     assets: Assets
     jobs: Jobs
     collector: Collector
+    services: ConfiguredServices
+    """Accounts at outside services."""
+    outside: Outside | None
+    """What a run needs to have its work done there."""
     _stack: ExitStack = attrs.field(repr=False, alias="stack")
 
     @classmethod
@@ -103,6 +112,8 @@ class MusProj:
             probe = open_probe(settings)
             stack.callback(probe.close)
             catalog = open_catalog(settings, processors)
+            services = ConfiguredServices(settings, profiles_of(catalog.extra))
+            stack.callback(services.close)
             return cls(
                 settings=settings,
                 clock=context.clock,
@@ -112,6 +123,8 @@ class MusProj:
                 queue=queue,
                 probe=probe,
                 rules=context.rules,
+                services=services,
+                outside=outside_of(settings, services, opened, metadata),
                 stack=stack.pop_all(),
                 **_use_cases(settings, context.clock, catalog, opened, metadata, probe),
             )
@@ -170,19 +183,34 @@ def open_catalog(settings: Settings, processors: Sequence[Processor] = ()) -> Pr
         UnknownPluginError: the settings name one that is not there.
     """
     named = [given_processor(target) for target in settings.processors]
+    services = ConfiguredServices(settings, profiles_of((*processors, *named)))
     presets = read_presets(Path(settings.presets)) if settings.presets else {}
-    return ProcessorCatalog(extra=(*processors, *named), presets=presets)
+    return ProcessorCatalog(
+        extra=(*processors, *named),
+        presets=presets,
+        services=services.names(),
+        engines=pairs(settings.engines, "engines"),
+    )
+
+
+def profiles_of(processors: Iterable[Processor]) -> list[HttpProfile]:
+    """Return the profiles of those processors whose work a described service does."""
+    found = (getattr(processor, "profile", None) for processor in processors)
+    return [profile for profile in found if isinstance(profile, HttpProfile)]
 
 
 def given_processor(target: str) -> Processor:
-    """Return the processor that `package.module:object`, an installed name, or a command's TOML file stands for.
+    """Return the processor that `package.module:object`, an installed name, or a TOML file stands for.
+
+    A file describes a program, or, where it has a `base_url`, a service.
 
     Raises:
         UnknownPluginError: there is none.
         ConfigurationError: the file is wrong, or a library is missing.
     """
     if target.endswith(".toml"):
-        read: Callable[[Path], Processor] = load("musproj.command", COMMAND)
+        is_service = "base_url" in read_toml(Path(target))
+        read: Callable[[Path], Processor] = load("musproj.file", HTTP_SERVICE if is_service else COMMAND)
         return read(Path(target))
     found: Processor = load(PROCESSORS, target)
     return found

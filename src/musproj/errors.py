@@ -17,7 +17,12 @@
     │   ├── EncodeUnsupportedError   ChecksumMismatchError   OutputConflictError   OutputInvalidError
     │   ├── LoopNotFoundError   ModelInvalidError
     │   ├── CodecCrashedError   ProcessorTimeoutError   OutOfMemoryError   WorkerCrashedError
-    │   └── WorkerLostError   DeadlineExceededError   CorruptRecordError   JobCancelledError
+    │   ├── WorkerLostError   DeadlineExceededError   CorruptRecordError   JobCancelledError
+    │   └── RemoteError          an outside service did not do its part
+    │       ├── RemoteUnavailableError   RemoteRejectedError   RemoteAuthError   RemoteQuotaError
+    │       ├── RemoteLostError   RemoteDeadlineError   RemoteCancelledError   RemoteHostRefusedError
+    │       ├── RemoteResultExpiredError   RemoteResultInvalidError   RemoteRequestChangedError
+    │       └── NeedsJobError   BudgetExceededError
     ├── UnavailableError         a store or the disk cannot serve now; try again
     │   └── BackendUnavailableError   StorageFullError   StorageDeniedError   ClockSkewError
     └── ConfigurationError       settings, extras, versions: mend the installation
@@ -359,6 +364,102 @@ class JobCancelledError(ProcessingError):
     """Somebody cancelled the job."""
 
     code = "cancelled"
+
+
+# ── outside services ─────────────────────────────────────────────────────────────────────────────
+
+
+class RemoteError(ProcessingError):
+    """An outside service did not do its part; what it cost so far is on the job."""
+
+    code = "remote_failed"
+
+
+class RemoteUnavailableError(RemoteError):
+    """The service could not be reached, again and again."""
+
+    code = "remote_unavailable"
+    retryable = True
+
+
+class RemoteRejectedError(RemoteError):
+    """The service refuses this input or these parameters."""
+
+    code = "remote_rejected"
+
+
+class RemoteAuthError(RemoteError):
+    """The service refuses our key, until somebody mends it; what waits for it waits."""
+
+    code = "remote_auth"
+    retryable = True
+
+
+class RemoteQuotaError(RemoteError):
+    """The account has nothing left to pay with; what waits for it waits."""
+
+    code = "remote_quota"
+    retryable = True
+
+
+class RemoteLostError(RemoteError):
+    """It may have been paid for and cannot be found: nobody pays again unasked."""
+
+    code = "remote_lost"
+
+
+class RemoteDeadlineError(RemoteError):
+    """The service did not finish in time."""
+
+    code = "remote_deadline"
+
+
+class RemoteResultExpiredError(RemoteError):
+    """The result is no longer at the service."""
+
+    code = "remote_result_expired"
+
+
+class RemoteResultInvalidError(RemoteError):
+    """What the service sent is not what it said, again and again."""
+
+    code = "remote_result_invalid"
+
+
+class RemoteHostRefusedError(RemoteError):
+    """An address of a service is not one that may be called."""
+
+    code = "remote_host_refused"
+
+
+class RemoteRequestChangedError(RemoteError):
+    """An operation under way was asked for something else."""
+
+    code = "remote_request_changed"
+
+
+class RemoteCancelledError(RemoteError):
+    """The service stopped the work."""
+
+    code = "remote_cancelled"
+
+
+class NeedsJobError(RemoteError):
+    """Paid work takes a job, whose record tells what was bought already."""
+
+    code = "needs_job"
+
+    @classmethod
+    def of(cls, name: str) -> "NeedsJobError":
+        """Return the error of a processor that was to run without one."""
+        text = f"{name} is paid work of an outside service, and takes a job, whose record tells what was bought."
+        return cls(text, hint=f"Submit it: musproj submit {name} ASSET --wait")
+
+
+class BudgetExceededError(RemoteError):
+    """It would cost more than was allowed; nothing was bought."""
+
+    code = "budget_exceeded"
 
 
 # ── unavailable ──────────────────────────────────────────────────────────────────────────────────

@@ -16,7 +16,7 @@ import attrs
 from musproj.application.presets import Preset
 from musproj.domain.text import did_you_mean
 from musproj.errors import ConfigurationError, MissingExtraError, UnknownJobTypeError, UnknownPluginError
-from musproj.ports.processor import ABILITIES, Composite, Processor, ProcessorSpec, processor_need
+from musproj.ports.processor import ABILITIES, Composite, Processor, ProcessorSpec, processor_need, service_need
 
 log = logging.getLogger(__name__)
 
@@ -24,6 +24,7 @@ STORAGE = "musproj.storage"
 METADATA = "musproj.metadata"
 QUEUE = "musproj.queue"
 PROCESSORS = "musproj.processors"
+SERVICES = "musproj.services"
 
 BUILT_IN: Mapping[str, Mapping[str, str]] = {
     STORAGE: {
@@ -43,12 +44,18 @@ BUILT_IN: Mapping[str, Mapping[str, str]] = {
         "memory": "musproj.adapters.memory.plugin:open_queue",
         "rq": "musproj.adapters.rq.plugin:open_queue",
     },
+    SERVICES: {
+        "auphonic": "musproj.adapters.services.plugin:open_auphonic",
+        "lalal": "musproj.adapters.services.plugin:open_lalal",
+    },
     PROCESSORS: {
         "analyze": "musproj.processors.analyze:analyze",
+        "auphonic": "musproj.processors.auphonic:auphonic",
         "chain": "musproj.application.chain:chain",
         "compare": "musproj.processors.compare:compare",
         "denoise": "musproj.processors.denoise:denoise",
         "enhance": "musproj.processors.enhance:enhance",
+        "lalal": "musproj.processors.lalal:lalal",
         "loop": "musproj.processors.loop:loop",
         "mix": "musproj.processors.mix:mix",
         "normalize": "musproj.processors.normalize:normalize",
@@ -100,6 +107,10 @@ class ProcessorCatalog:
     """Given by the embedding program; they win over installed ones of the same name."""
     presets: Mapping[str, Preset] = attrs.field(factory=dict[str, Preset])
     """By name."""
+    services: frozenset[str] = frozenset()
+    """Outside services that have a key here."""
+    engines: Mapping[str, str] = attrs.field(factory=dict[str, str])
+    """Processor → the engine that it runs with where a job names none."""
     _loaded: dict[str, Processor] = attrs.field(factory=dict[str, Processor], init=False)
 
     def get(self, name: str) -> Processor:
@@ -123,7 +134,8 @@ class ProcessorCatalog:
     def abilities(self) -> frozenset[str]:
         """Return what a job's `needs` may name and this installation has: libraries, and processors for chains."""
         libraries = {need for need, modules in ABILITIES.items() if not missing_modules(modules)}
-        return frozenset(libraries | {processor_need(name) for name in self.runnable()})
+        services = {service_need(name) for name in self.services}
+        return frozenset(libraries | services | {processor_need(name) for name in self.runnable()})
 
     def plugins(self) -> Sequence[Plugin]:
         """Return every processor with the reason why it does not load, if so."""

@@ -120,6 +120,33 @@ class Settings:
     )
     presets: str = _setting("", "TOML file of presets: named jobs with their parameters.")
     models: str = _setting("", "Folder of the model files that jobs may name; default: `models` in the data folder.")
+    auphonic_key: str = _setting("", "API key of Auphonic, or `file:<path>` of one.", secret=True)
+    auphonic_url: str = _setting("", "Another address of Auphonic's API, as that of a fake.")
+    auphonic_input: str = _setting(
+        "auto",
+        "Whether Auphonic gets a signed URL of the bucket (`url`), or the file itself (`upload`); `auto`: a URL where "
+        "the bucket is not this host's.",
+        validator=in_(("auto", "url", "upload")),
+    )
+    lalal_key: str = _setting("", "License key of LALAL.AI, or `file:<path>` of one.", secret=True)
+    lalal_url: str = _setting("", "Another address of LALAL.AI's API, as that of a fake.")
+    service_keys: tuple[str, ...] = _setting(
+        (), "Keys of other services, as `name=key` or `name=file:<path>`.", secret=True
+    )
+    private_hosts: tuple[str, ...] = _setting(
+        (), "Exact `host:port` of services that may have private addresses and plain http: your own, and fakes."
+    )
+    result_hosts: tuple[str, ...] = _setting((), "Hosts that results may come from beside the services' own.")
+    service_prefix: str = _setting(
+        "musproj", "What the names of our objects at services begin with; installations that share an account differ."
+    )
+    engines: tuple[str, ...] = _setting((), "Engines of processors, such as `separate=lalal`, where a job names none.")
+    budget_per_job: tuple[str, ...] = _setting((), "What one job may cost, such as `lalal=30`, in the service's unit.")
+    budget_per_day: tuple[str, ...] = _setting((), "What the jobs of a day (UTC) may cost, such as `auphonic=2.5`.")
+    webhook_secret: str = _setting(
+        "", "Makes the addresses of webhooks unguessable; where set, services are asked to call us.", secret=True
+    )
+    remote_poll_s: float = _setting(3.0, "Shortest time between two looks at a service's work, in s.", validator=gt(0))
     isolation: str = _setting("process", "`process`, or `inline` for debugging.", validator=in_(("process", "inline")))
     log: str = _setting("warning", "Level of the log on stderr.", validator=in_(("debug", "info", "warning", "error")))
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from musproj.adapters.local import rows
+from musproj.adapters.local.accounts import LocalAccounts
 from musproj.adapters.local.assets import LocalAssetStore
 from musproj.adapters.local.database import LocalDatabase
 from musproj.adapters.local.jobs import LocalJobStore
@@ -34,6 +35,7 @@ def open_local(clock: FakeClock, rules: Rules, *, path: Path, stack: ExitStack) 
         assets=LocalAssetStore(database, clock),
         jobs=LocalJobStore(database, clock, rules),
         queue=LocalJobQueue(database, clock, rules),
+        accounts=LocalAccounts(database, clock),
         again=lambda: open_local(clock, rules, path=path, stack=stack),
         cut_off=database.close,
         plant_version=plant,

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from musproj.adapters.memory import MemoryAssetStore, MemoryJobQueue, MemoryJobStore, MemoryState, MemoryStorage
+from musproj.adapters.memory.accounts import MemoryAccounts
 from musproj.domain.asset import Asset
 from musproj.domain.ledger import Rules
 from musproj.domain.version import Version
@@ -17,8 +18,11 @@ from musproj.testing.queue import JobQueueContract
 from musproj.testing.storage_contract import StorageContract
 
 
-def open_memory(clock: FakeClock, rules: Rules, state: MemoryState | None = None) -> Ledger:
+def open_memory(
+    clock: FakeClock, rules: Rules, state: MemoryState | None = None, accounts: MemoryAccounts | None = None
+) -> Ledger:
     state = state or MemoryState()
+    accounts = accounts or MemoryAccounts(state, clock)
 
     def plant(asset: Asset, version: Version) -> None:
         state.versions[asset.asset_id][version.number] = version
@@ -29,7 +33,8 @@ def open_memory(clock: FakeClock, rules: Rules, state: MemoryState | None = None
         assets=MemoryAssetStore(state, clock),
         jobs=MemoryJobStore(state, clock, rules),
         queue=MemoryJobQueue(state, clock, rules),
-        again=lambda: open_memory(clock, rules, state),
+        accounts=accounts,
+        again=lambda: open_memory(clock, rules, state, accounts),
         plant_version=plant,
     )
 

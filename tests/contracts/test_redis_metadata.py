@@ -7,6 +7,7 @@ from uuid import uuid4
 
 import pytest
 
+from musproj.adapters.redis.accounts import RedisAccounts
 from musproj.adapters.redis.assets import RedisAssetStore
 from musproj.adapters.redis.backend import RedisBackend
 from musproj.adapters.redis.connection import RedisConnection
@@ -44,6 +45,7 @@ def open_redis(clock: FakeClock, rules: Rules, *, url: str, name: str, stack: Ex
         assets=RedisAssetStore(backend),
         jobs=jobs,
         queue=queue,
+        accounts=RedisAccounts(backend),
         again=lambda: open_redis(clock, rules, url=url, name=name, stack=stack),
         cut_off=connection.close,
         plant_version=plant,

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from musproj.adapters.local.accounts import LocalAccounts
 from musproj.adapters.local.assets import LocalAssetStore
 from musproj.adapters.local.database import LocalDatabase
 from musproj.adapters.local.jobs import LocalJobStore
@@ -64,6 +65,7 @@ def ledger(database: LocalDatabase) -> Ledger:
         assets=LocalAssetStore(database, clock),
         jobs=LocalJobStore(database, clock, rules),
         queue=LocalJobQueue(database, clock, rules),
+        accounts=LocalAccounts(database, clock),
     )
 
 

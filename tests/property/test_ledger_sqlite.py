@@ -5,6 +5,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from musproj.adapters.local.accounts import LocalAccounts
 from musproj.adapters.local.assets import LocalAssetStore
 from musproj.adapters.local.database import LocalDatabase
 from musproj.adapters.local.jobs import LocalJobStore
@@ -26,6 +27,7 @@ class SqliteMachine(LedgerMachine):
             assets=LocalAssetStore(database, clock),
             jobs=LocalJobStore(database, clock, rules),
             queue=LocalJobQueue(database, clock, rules),
+            accounts=LocalAccounts(database, clock),
         )
 
     def teardown(self) -> None:

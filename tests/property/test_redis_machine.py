@@ -21,6 +21,7 @@ class RedisMachine(LedgerMachine):
     url = ""
 
     def open_subject(self, clock: FakeClock, rules: Rules) -> Ledger:
+        from musproj.adapters.redis.accounts import RedisAccounts
         from musproj.adapters.redis.assets import RedisAssetStore
         from musproj.adapters.redis.backend import RedisBackend
         from musproj.adapters.redis.connection import RedisConnection
@@ -38,6 +39,7 @@ class RedisMachine(LedgerMachine):
             assets=RedisAssetStore(backend),
             jobs=jobs,
             queue=RqQueue(backend, jobs),
+            accounts=RedisAccounts(backend),
         )
 
     def claimed(self, worker: Worker) -> Run | None:

@@ -37,3 +37,8 @@ class Catalog(Protocol):
     @abstractmethod
     def presets(self) -> Mapping[str, Preset]:
         """The presets of this installation, by name."""
+
+    @property
+    @abstractmethod
+    def engines(self) -> Mapping[str, str]:
+        """Processor → the engine that it runs with where a job names none."""

@@ -63,23 +63,35 @@ class Chain(Composite, Processor):
         Raises:
             MusProjError: a step failed; the text and the facts name it.
         """
-        steps: Sequence[ChainStep] = params.steps
-        spans = _spans([step.spec.speed for step in steps])
-        told: list[dict[str, object]] = []
-        given = inputs
-        outcome = Outcome()
-        for number, (step, span) in enumerate(zip(steps, spans, strict=True), start=1):
-            workdir = ctx.workdir / f"{number}-{step.spec.name}"
-            workdir.mkdir()
-            outcome = _run_step(step, given, _StepContext(ctx, workdir, span, step.spec.name), number)
-            told.append({"type": step.spec.name, "result": dict(outcome.data)})
-            if number < len(steps):
-                path = _primary(step.spec, outcome, workdir)
-                taken = steps[number].spec.inputs[0].name
-                given = {taken: InputFile(path=path, sha256=sha256_of(blocks_of(path)))}
-            if number > 1:  # the disk holds two steps at most
-                shutil.rmtree(ctx.workdir / f"{number - 1}-{steps[number - 2].spec.name}")
-        return Outcome(files=outcome.files, data={**outcome.data, "steps": told})
+        return _run_steps(params.steps, inputs, ctx)
+
+
+def _run_steps(steps: Sequence[ChainStep], given: Mapping[str, InputFile], ctx: Context, first: int = 1) -> Outcome:
+    """Run `steps`, the first of which is the chain's step of number `first`."""
+    spans = _spans([step.spec.speed for step in steps])
+    told: list[dict[str, object]] = []
+    outcome = Outcome()
+    for place, (step, span) in enumerate(zip(steps, spans, strict=True)):
+        number = first + place
+        workdir = ctx.workdir / f"{number}-{step.spec.name}"
+        workdir.mkdir()
+        outcome = _run_step(step, given, _StepContext(ctx, workdir, span, step.spec.name), number)
+        told.append({"type": step.spec.name, "result": dict(outcome.data)})
+        if place + 1 < len(steps):
+            given = _as_input(steps[place + 1], _primary(step.spec, outcome, workdir))
+        if place:  # the disk holds two steps at most
+            shutil.rmtree(ctx.workdir / f"{number - 1}-{steps[place - 1].spec.name}")
+    return Outcome(files=outcome.files, data={**outcome.data, "steps": told})
+
+
+def _go_on(steps: Sequence[ChainStep], files: Mapping[str, Path], ctx: Context) -> Outcome:
+    """Run the steps behind the first, whose files an outside service made."""
+    primary = files[steps[0].spec.outputs[0].name]
+    return _run_steps(steps[1:], _as_input(steps[1], primary), ctx, first=2)
+
+
+def _as_input(step: ChainStep, path: Path) -> Mapping[str, InputFile]:
+    return {step.spec.inputs[0].name: InputFile(path=path, sha256=sha256_of(blocks_of(path)))}
 
 
 def _run_step(step: ChainStep, inputs: Mapping[str, InputFile], ctx: Context, number: int) -> Outcome:
@@ -164,6 +176,7 @@ def _spec_of(chosen: Any) -> ProcessorSpec:
         requires=tuple(dict.fromkeys(module for spec in specs for module in spec.requires)),
         needs=_needs_of,
         steps=tuple(step.provenance for step in steps),
+        task=specs[0].task and attrs.evolve(specs[0].task, then=partial(_go_on, steps)),
         timeout_seconds=sum(known) if len(known) == len(specs) else None,
         max_attempts=min(spec.max_attempts for spec in specs),
     )

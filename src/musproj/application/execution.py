@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, Protocol
 
 import attrs
 
@@ -13,15 +14,25 @@ from musproj.application.execution_failure import classify
 from musproj.application.execution_inputs import FetchedInput, Fetcher, VersionRecords
 from musproj.application.execution_outputs import check_outputs, check_result
 from musproj.application.execution_provenance import provenance_of
-from musproj.application.execution_publish import Product, Publisher, RunEnd, RunLedger
+from musproj.application.execution_publish import Product, Publisher, RunLedger
+from musproj.application.execution_publish import RunEnd as PublishedEnd
 from musproj.application.models import NO_MODELS, ModelFolder
+from musproj.application.remote_execution import Outside, RemoteExecution
+from musproj.application.remote_run import Parked, RemoteLedger
 from musproj.domain.job import Job
 from musproj.errors import OutputInvalidError
 from musproj.ports.clock import Clock
-from musproj.ports.processor import AudioProbe, Processor
+from musproj.ports.processor import AudioProbe, Processor, ProcessorSpec
 from musproj.ports.storage import LocalFiles, Storage
 
-__all__ = ["Execution", "Phase", "Pulse", "RunEnd", "RunLedger", "VersionRecords", "classify"]
+__all__ = ["Execution", "ExecutionLedger", "Parked", "Phase", "Pulse", "RunEnd", "VersionRecords", "classify"]
+
+RunEnd = PublishedEnd | Parked
+"""How a run that raised nothing ended."""
+
+
+class ExecutionLedger(RunLedger, RemoteLedger, Protocol):
+    """What a run writes down; every `JobStore` is one."""
 
 
 @attrs.frozen(kw_only=True)
@@ -35,13 +46,15 @@ class Execution:
     storage: Storage
     local_files: LocalFiles | None
     assets: VersionRecords
-    jobs: RunLedger
+    jobs: ExecutionLedger
     catalog: Catalog
     probe: AudioProbe
     clock: Clock
     models: ModelFolder = NO_MODELS
     max_output_bytes: int | None = None
     """The largest object that the store takes in one create-only PUT; None: any."""
+    outside: Outside | None = None
+    """None: no job of this installation can be done elsewhere."""
     sleep: Callable[[float], None] = time.sleep
 
     def run(self, job: Job, token: str, workdir: Path, pulse: Pulse) -> RunEnd:
@@ -53,25 +66,54 @@ class Execution:
             Exception: whatever the processor lets out.
         """
         processor = self.catalog.get(job.type)
+        checked = params.parse(processor.spec.params, job.params)
+        spec = processor.spec.given(checked)
         pulse.enter(Phase.FETCH)
-        inputs = self._fetch(job, workdir, pulse)
-        pulse.enter(Phase.PROCESS)
-        product = self._process(job, processor, inputs, workdir, pulse)
+        if spec.task is not None:
+            found = self._elsewhere.process(job, token, spec, checked, workdir, pulse)
+            if isinstance(found, Parked):
+                return found
+            product = found
+        else:
+            inputs = self._fetch(job, workdir, pulse)
+            pulse.enter(Phase.PROCESS)
+            product = self._process(job, processor, spec, checked, inputs, workdir, pulse)
         pulse.enter(Phase.PUBLISH)
         publisher = Publisher(storage=self.storage, ledger=self.jobs, clock=self.clock, sleep=self.sleep)
         return publisher.publish(job, token, product, pulse.check)
 
+    @property
+    def _fetcher(self) -> Fetcher:
+        return Fetcher(storage=self.storage, local_files=self.local_files, records=self.assets)
+
+    @property
+    def _elsewhere(self) -> RemoteExecution:
+        return RemoteExecution(
+            outside=self.outside,
+            fetcher=self._fetcher,
+            ledger=self.jobs,
+            probe=self.probe,
+            clock=self.clock,
+            models=self.models,
+            max_output_bytes=self.max_output_bytes,
+            sleep=self.sleep,
+        )
+
     def _fetch(self, job: Job, workdir: Path, pulse: Pulse) -> tuple[FetchedInput, ...]:
         folder = workdir / "inputs"
         folder.mkdir()
-        fetcher = Fetcher(storage=self.storage, local_files=self.local_files, records=self.assets)
-        return fetcher.fetch(job, folder, pulse.check)
+        return self._fetcher.fetch(job, folder, pulse.check)
 
     def _process(
-        self, job: Job, processor: Processor, inputs: tuple[FetchedInput, ...], workdir: Path, pulse: Pulse
+        self,
+        job: Job,
+        processor: Processor,
+        spec: ProcessorSpec,
+        checked: Any,
+        inputs: tuple[FetchedInput, ...],
+        workdir: Path,
+        pulse: Pulse,
     ) -> Product:
-        checked = params.parse(processor.spec.params, job.params)
-        spec = processor.spec.given(checked)
         folder = workdir / "work"
         folder.mkdir()
         ctx = RunContext(folder, pulse, self.models)

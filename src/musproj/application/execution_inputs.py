@@ -32,12 +32,11 @@ class VersionRecords(Protocol):
 
 
 @attrs.frozen(kw_only=True)
-class FetchedInput:
-    """One input: what the job asked for, its record, and its bytes on this disk."""
+class RecordedInput:
+    """One input: what the job asked for, and its record."""
 
     wanted: JobInput
     record: File
-    file: InputFile
 
     @property
     def provenance(self) -> ProvenanceInput:
@@ -49,6 +48,13 @@ class FetchedInput:
             file=self.record.name,
             sha256=self.record.sha256,
         )
+
+
+@attrs.frozen(kw_only=True)
+class FetchedInput(RecordedInput):
+    """One input with its bytes on this disk."""
+
+    file: InputFile
 
 
 @attrs.frozen(kw_only=True)
@@ -70,10 +76,24 @@ class Fetcher:
             ObjectChangedError: the object is not the recorded one.
             BackendUnavailableError: a store cannot be reached.
         """
-        return tuple(self._fetch_one(job.owner, wanted, folder, check) for wanted in job.inputs)
+        return tuple(self.bring(given, folder, check) for given in self.look_up(job))
 
-    def _fetch_one(self, owner: Owner, wanted: JobInput, folder: Path, check: Callable[[], None]) -> FetchedInput:
-        record = self.records.version(owner, wanted.asset_id, wanted.version).file(wanted.file)
+    def look_up(self, job: Job) -> tuple[RecordedInput, ...]:
+        """Return the records of every input of `job`.
+
+        Raises:
+            NotFoundError: a record is gone.
+            BackendUnavailableError: the records cannot be reached.
+        """
+        return tuple(self._look_up(job.owner, wanted) for wanted in job.inputs)
+
+    def _look_up(self, owner: Owner, wanted: JobInput) -> RecordedInput:
+        version = self.records.version(owner, wanted.asset_id, wanted.version)
+        return RecordedInput(wanted=wanted, record=version.file(wanted.file))
+
+    def bring(self, given: RecordedInput, folder: Path, check: Callable[[], None]) -> FetchedInput:
+        """Return one input, as `fetch` does."""
+        wanted, record = given.wanted, given.record
         if self.local_files is not None:
             path = self.local_files.path(record.object_key)
             found = sha256_of(_checked(blocks_of(path), check))

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from functools import cache
 
-from musproj.application.execution_inputs import FetchedInput
+from musproj.application.execution_inputs import RecordedInput
 from musproj.domain.job import Job
 from musproj.domain.version import Provenance, ProvenanceModel
 from musproj.ports.processor import ABILITIES, ModelFile, ProcessorSpec
@@ -15,7 +15,7 @@ def provenance_of(
     job: Job,
     spec: ProcessorSpec,
     canonical_params: Mapping[str, object],
-    inputs: Iterable[FetchedInput],
+    inputs: Iterable[RecordedInput],
     models: Iterable[ModelFile] = (),
 ) -> Provenance:
     """Return the provenance of what `spec` made for `job` in this process."""

@@ -13,7 +13,7 @@ from musproj.application.inputs import check_ports
 from musproj.application.presets import Choice
 from musproj.domain.ids import AssetId, JobId, Owner, new_job_id
 from musproj.domain.job import DEFAULT_LIFETIME, Job, JobInput, JobStatus, WaitReason
-from musproj.domain.ledger import Cancelled, CancelRequested, Missing, TooLate
+from musproj.domain.ledger import Cancelled, CancelRequested, Missing, Noted, TooLate
 from musproj.domain.media import needs_of
 from musproj.errors import (
     JobAlreadyFinishedError,
@@ -86,6 +86,8 @@ class Jobs:
         choice = Choice(type=spec.type, preset=spec.preset, params=spec.params)
         name, given = choice.resolved(self.catalog.presets)
         declared = self.catalog.get(name).spec
+        if name in self.catalog.engines:
+            given = {"engine": self.catalog.engines[name], **given}
         parsed = params.parse(declared.params, given)
         processor = declared.given(parsed)
         checked = params.canonical(parsed)
@@ -162,7 +164,24 @@ class Jobs:
         job = attrs.evolve(
             job, needs=old.needs, priority=old.priority, retry_of=old.job_id, root_job_id=old.root_job_id
         )
+        if old.remote is not None:
+            job = self._inherit(old, job)
         return self.jobs.submit(job, idempotency, paid=processor.paid)
+
+    def _inherit(self, old: Job, job: Job) -> Job:
+        """Return the retry with what its forerunner bought; of one that was handed on before, the same heir.
+
+        The forerunner names its heir first, so that nothing is deleted that the heir is to find; one that names an
+        heir that was never submitted, because its submitter died, hands on to the same id once more.
+        """
+        while old.remote is not None and old.remote.heir is None:
+            op = old.remote.evolve(heir=job.job_id)
+            if isinstance(self.jobs.hear(old.job_id, op), Noted):
+                return attrs.evolve(job, remote=op.for_retry())
+            old = self.jobs.get(old.owner, old.job_id)
+        assert old.remote is not None
+        assert old.remote.heir is not None
+        return attrs.evolve(job, job_id=old.remote.heir, remote=old.remote.for_retry())
 
     def watch(self, owner: Owner, job_id: JobId, *, timeout: float | None = None) -> Iterator[Job]:
         """Yield the job at once and after each change until it has ended or `timeout` seconds are over.

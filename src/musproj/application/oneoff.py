@@ -17,7 +17,7 @@ from musproj.application.execution_outputs import Output, check_outputs, check_r
 from musproj.application.inputs import check_ports
 from musproj.application.models import NO_MODELS, ModelFolder
 from musproj.domain.job import SINGLE_PORT
-from musproj.errors import ConflictError, InvalidError, Violation
+from musproj.errors import ConflictError, InvalidError, NeedsJobError, Violation
 from musproj.ports.processor import AudioInfo, AudioProbe, InputFile, ProcessorSpec
 
 FORMAT = "format"
@@ -82,11 +82,14 @@ class OneOff:
             ConflictError: a file is there already.
             FileNotFoundError: an input is not there.
             ProcessingError: the input is at fault.
+            NeedsJobError: it is paid work of an outside service.
             MissingExtraError: a library is not installed.
         """
         processor = self.catalog.get(name)
         checked = _parse(processor.spec, raw_params or {}, output)
         spec = processor.spec.given(checked)
+        if spec.task is not None:
+            raise NeedsJobError.of(name)
         given = {SINGLE_PORT: inputs} if isinstance(inputs, Path) else inputs
         check_ports(spec, given, single=f"/inputs/{SINGLE_PORT}")
         target = _Target(spec=spec, output=output, force=force)

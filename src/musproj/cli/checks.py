@@ -10,10 +10,12 @@ from importlib.metadata import version as installed_version
 
 from musproj import Settings
 from musproj._version import __version__
-from musproj.cli.store_checks import examine_stores, guarded
+from musproj.cli.guarded import guarded
+from musproj.cli.store_checks import examine_stores
 from musproj.errors import MusProjError
 from musproj.ports.findings import Finding
 from musproj.registry import missing_for, missing_modules
+from musproj.services import keys_of
 from musproj.settings import without_password
 
 OLDEST_PYTHON = (3, 11)
@@ -30,6 +32,7 @@ EXTRAS = {
     "codecs": ("av",),
     "s3": ("boto3", "urllib3"),
     "redis": ("redis", "rq"),
+    "services": ("httpx",),
 }
 SCHEMES = {"s3": ("s3:", "r2:"), "redis": ("redis:", "rediss:", "rq+")}
 """Extras that are wanted only where a setting begins so."""
@@ -68,6 +71,8 @@ def _python(_settings: Settings) -> Iterator[Finding]:
 def _extras(settings: Settings) -> Iterator[Finding]:
     urls = (settings.storage_url, settings.metadata_url, settings.queue_url)
     for extra, modules in EXTRAS.items():
+        if extra == "services" and not keys_of(settings):
+            continue
         if not any(url.startswith(SCHEMES.get(extra, "")) for url in urls):
             continue
         missing = missing_modules(modules)

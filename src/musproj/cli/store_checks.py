@@ -4,13 +4,14 @@ import shutil
 import sqlite3
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from musproj import MusProj, Settings
 from musproj.application.bucket_check import BucketCheck
-from musproj.errors import MusProjError
+from musproj.cli.guarded import guarded
+from musproj.cli.service_checks import examine_services
 from musproj.ports.findings import Finding, Status
 from musproj.settings import LOOPBACK, without_password
 
@@ -23,16 +24,6 @@ WAL_FORMAT = b"\x02\x02"
 IDLE_COMMANDS, IDLE_COMMANDS_ECONOMY = 0.25, 0.11
 """Commands that an idle worker has its Redis execute per second, counted over 4 min on Redis 7.0."""
 MONTH = 30 * 86_400
-
-
-def guarded(name: str, check: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
-    """Yield what `check` finds; that it fails is a finding too."""
-    try:
-        yield from check()
-    except MusProjError as exc:
-        yield Finding(name, "problem", exc.message, exc.hint)
-    except OSError as exc:
-        yield Finding(name, "problem", str(exc))
 
 
 def examine_stores(settings: Settings) -> Iterator[Finding]:
@@ -57,6 +48,7 @@ def _opened(settings: Settings) -> Iterator[Finding]:
             yield from guarded("redis", lambda: _redis(mp))
         yield from guarded("storage", lambda: _storage(mp))
         yield from guarded("workers", lambda: _workers(mp))
+        yield from examine_services(mp)
 
 
 def _folder(data: Path) -> Iterator[Finding]:

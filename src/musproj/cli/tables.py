@@ -7,6 +7,7 @@ from musproj.application.assets import AssetView
 from musproj.cli.output import Fields, Form, Table
 from musproj.domain.asset import Asset
 from musproj.domain.job import Job, JobStatus
+from musproj.domain.remote import CostState
 from musproj.domain.version import File, Version
 
 ASSET_HEADS = ("asset", "status", "head", "versions", "created", "name")
@@ -98,6 +99,7 @@ def job(form: Form, found: Job, hints: Sequence[tuple[str, str]] = ()) -> Fields
         ("params", _params(found.params)),
         ("made", f"{found.asset_id}@{found.created_version}" if found.created_version else ""),
         ("error", _error(found)),
+        ("cost", _cost(found)),
         ("attempts", str(found.attempts)),
         *((f"attempt {past.attempt}", f"{past.code}: {past.message}") for past in found.history),
         ("retry of", found.retry_of or ""),
@@ -137,6 +139,18 @@ def _error(found: Job) -> str:
     if found.error is None or found.status is JobStatus.SUCCEEDED:
         return ""
     return f"{found.error.code}: {found.error.message}"
+
+
+def _cost(found: Job) -> str:
+    if found.remote is None:
+        return ""
+    cost = found.remote.cost
+    said = {
+        CostState.NONE: "not billed; estimated",
+        CostState.MAYBE: "perhaps billed; estimated",
+        CostState.BILLED: "billed" if cost.actual is not None else "billed; estimated",
+    }
+    return f"{cost.known:.4g} {cost.unit} by {found.remote.service}, {said[cost.state]}"
 
 
 def _params(params: Mapping[str, object]) -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from musproj.cli.exit_codes import ExitCode
 from musproj.domain.ids import DEFAULT_OWNER, JobId
 from musproj.domain.job import Job, JobStatus, WaitReason
-from musproj.ports.processor import ProcessorSpec, needed_processor
+from musproj.ports.processor import ProcessorSpec, needed_processor, needed_service
 
 if TYPE_CHECKING:
     from musproj import MusProj
@@ -58,8 +58,10 @@ def hints(
     if job.wait_reason is WaitReason.NO_PROCESSOR:
         names = {job.type, *filter(None, map(needed_processor, job.needs))}
         extras = {spec.extra for spec in specs() if spec.name in names and spec.extra}
-        extras |= {need for need in job.needs if needed_processor(need) is None}
+        extras |= {need for need in job.needs if needed_processor(need) is None and needed_service(need) is None}
         lines = [f"pip install 'musproj[{extra}]'" for extra in sorted(extras)]
+        services = sorted(filter(None, map(needed_service, job.needs)))
+        lines += [f"a key of {service} (MUSPROJ_{service.upper()}_KEY)" for service in services]
         found.append(("would help", " and ".join(lines) or f"a worker with the processor {job.type!r}"))
     return found
 

@@ -14,6 +14,7 @@ from attrs.validators import and_, ge, le, min_len
 
 from musproj.domain.canonical import digest
 from musproj.domain.ids import AssetId, JobId, Owner
+from musproj.domain.remote import RemoteOp, RemotePhase
 from musproj.domain.times import aware
 from musproj.errors import IllegalTransitionError
 
@@ -169,6 +170,17 @@ class Job:
     finished_at: datetime | None = attrs.field(default=None, validator=aware)
     history: tuple[Attempt, ...] = ()
     """The last ten ended attempts, oldest first."""
+    remote: RemoteOp | None = None
+    """What an outside service does for it."""
+
+    @property
+    def remote_due(self) -> datetime | None:
+        """When somebody has to look at the service: for how far it is, or to clean up."""
+        if self.remote is None:
+            return None
+        if self.is_terminal:
+            return self.remote.cleanup_due
+        return self.remote.next_poll if self.remote.phase is RemotePhase.SUBMITTED else None
 
     @property
     def asset_id(self) -> AssetId:
@@ -251,6 +263,10 @@ class Job:
             worker=None,
         )  # fmt: skip
 
+    def note_remote(self, op: RemoteOp, *, now: datetime, percent: int | None = None) -> Self:
+        """Return the job with a later state of its remote operation."""
+        return attrs.evolve(self, remote=op, updated_at=now, progress=max(self.progress, min(100, percent or 0)))
+
     def wait(self, reason: WaitReason | None, *, now: datetime) -> Self:
         """Return the queued job with another reason to wait."""
         return attrs.evolve(self, wait_reason=reason, updated_at=now)
@@ -266,6 +282,10 @@ class Job:
             )
         if status.is_terminal:
             changes["finished_at"] = now
+            if self.remote is not None:
+                changes["remote"] = self.remote.ended(
+                    succeeded=status is JobStatus.SUCCEEDED, cancelled=status is JobStatus.CANCELLED, now=now
+                )
         return attrs.evolve(self, status=status, updated_at=now, **changes)
 
 

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 import attrs
 
 from musproj.domain.job import Attempt, FailureKind, Job, JobError, JobStatus, WaitReason
+from musproj.domain.remote import RemoteOp, RemotePhase
 from musproj.domain.times import whole_millis
 from musproj.errors import DeadlineExceededError, WorkerLostError
 
@@ -224,6 +225,25 @@ class TooLate:
 CancelAnswer = Cancelled | CancelRequested | TooLate | Missing
 
 
+@attrs.frozen
+class Noted:
+    """The remote operation is recorded as it was told."""
+
+    job: Job
+
+
+@attrs.frozen
+class Moved:
+    """The operation was changed meanwhile: go on from there."""
+
+    op: RemoteOp
+
+
+NoteAnswer = Noted | Moved | Stale
+ParkAnswer = Requeued | Moved | Ended | Stale
+HearAnswer = Noted | Stale
+
+
 # ── laws ─────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -346,6 +366,47 @@ def cancel(job: Job, *, now: datetime) -> tuple[Job, CancelAnswer]:
         return ended, Cancelled(ended)
     asked = job.request_cancel(now=now)
     return asked, CancelRequested(asked)
+
+
+def note(job: Job, token: str, op: RemoteOp, *, now: datetime) -> tuple[Job, NoteAnswer]:
+    """Record what the run with `token` is about to ask of a service, or was answered."""
+    if not holds(job, token):
+        return job, Stale()
+    if job.remote is not None and job.remote == op:
+        return job, Noted(job)  # the same once more: the reply was lost
+    if job.remote is not None and job.remote.rev + 1 != op.rev:
+        return job, Moved(job.remote)
+    noted = job.note_remote(op, now=now)
+    return noted, Noted(noted)
+
+
+def park(job: Job, token: str, op: RemoteOp, *, until: datetime, stage: str, now: datetime) -> tuple[Job, ParkAnswer]:
+    """Take a run off its worker that has nothing to do but to wait for a service; it costs no attempt."""
+    if job.status is JobStatus.QUEUED and job.remote == op:
+        return job, Requeued(job)  # the same once more: the reply was lost
+    if not holds(job, token):
+        return job, Stale()
+    if job.remote is not None and job.remote != op and job.remote.rev + 1 != op.rev:
+        return job, Moved(job.remote)
+    job = job.note_remote(op, now=now)
+    if job.cancel_requested_at is not None:
+        ended = job.end_cancelled(now=now)
+        return ended, Ended(ended)
+    waiting = job.requeue(WaitReason.REMOTE, now=now, run_at=whole_millis(until), stage=stage)
+    return waiting, Requeued(waiting)
+
+
+def hear(job: Job, op: RemoteOp, *, percent: int | None, now: datetime) -> tuple[Job, HearAnswer]:
+    """Record what was heard from a service without a lease; a job with something to do is due at once."""
+    if job.remote == op:
+        return job, Noted(job)  # the same once more: the reply was lost
+    if job.remote is None or job.remote.rev + 1 != op.rev:
+        return job, Stale()
+    heard = job.note_remote(op, now=now, percent=None if job.is_terminal else percent)
+    is_parked = job.status is JobStatus.QUEUED and job.wait_reason is WaitReason.REMOTE
+    if is_parked and op.phase is not RemotePhase.SUBMITTED:
+        heard = attrs.evolve(heard, run_at=min(job.run_at, whole_millis(now)))
+    return heard, Noted(heard)
 
 
 def backoff(failures: int, rules: Rules) -> timedelta:

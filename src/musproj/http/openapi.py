@@ -44,6 +44,7 @@ TAGS: Mapping[str, str] = {
     "versions": "Immutable states of an asset.",
     "jobs": "Processing in the background.",
     "processors": "What job types there are.",
+    "services": "For outside services that work for jobs.",
     "health": "For load balancers and whoever restarts servers.",
 }
 

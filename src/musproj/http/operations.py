@@ -28,7 +28,14 @@ T = TypeVar("T")
 PoolName = Literal["metadata", "bucket", "loop"]
 """Where a handler runs; on the loop only what touches neither store nor disk."""
 
-PATH_TYPES: Mapping[str, Any] = {"assetId": Id, "jobId": Id, "version": VersionRef, "name": TypeName}
+PATH_TYPES: Mapping[str, Any] = {
+    "assetId": Id,
+    "jobId": Id,
+    "version": VersionRef,
+    "name": TypeName,
+    "service": TypeName,
+    "mac": Id,
+}
 
 
 @attrs.define(kw_only=True, eq=False)

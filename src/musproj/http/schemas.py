@@ -22,6 +22,7 @@ from musproj.domain import job as domain_job
 from musproj.domain import version as domain_version
 from musproj.domain.asset import AssetStatus
 from musproj.domain.job import FailureKind, JobStatus, WaitReason
+from musproj.domain.remote import CostState, RemoteOp
 from musproj.ports.assets import Page
 from musproj.ports.processor import ProcessorSpec
 
@@ -340,6 +341,16 @@ class Attempt(Answer, kw_only=True):
     worker: str | UnsetType = UNSET
 
 
+class Cost(Answer, kw_only=True):
+    """What an outside service is paid for a job."""
+
+    service: str
+    unit: Annotated[str, Meta(description="`credit_hour`, `minute`, …")]
+    estimate: float
+    actual: float | UnsetType = UNSET
+    state: Annotated[CostState, Meta(description="`maybe`: its outcome is not known, or not yet.")]
+
+
 class Job(Answer, kw_only=True):
     """One request for processing; `assetId`, `inputVersion`, `inputFile` are those of the first input."""
 
@@ -365,6 +376,7 @@ class Job(Answer, kw_only=True):
     expires_at: Time
     cancel_requested_at: Time | UnsetType = UNSET
     retry_of: str | UnsetType = UNSET
+    cost: Annotated[Cost, Meta(description="Of work that an outside service does.")] | UnsetType = UNSET
     attempt_log: Annotated[list[Attempt], Meta(description="With `include=attempts`.")] | UnsetType = UNSET
 
 
@@ -644,6 +656,7 @@ def to_job(job: domain_job.Job, *, with_attempts: bool = False) -> Job:
         expires_at=job.expires_at,
         cancel_requested_at=_known(job.cancel_requested_at),
         retry_of=_known(job.retry_of),
+        cost=UNSET if job.remote is None else _cost(job.remote),
         attempt_log=[_attempt(attempt) for attempt in job.history] if with_attempts else UNSET,
     )
 
@@ -721,6 +734,13 @@ def _job_input(taken: domain_job.JobInput) -> JobInput:
 
 def _job_error(error: domain_job.JobError) -> JobError:
     return JobError(code=error.code, message=error.message, retryable=error.retryable)
+
+
+def _cost(op: RemoteOp) -> Cost:
+    cost = op.cost
+    return Cost(
+        service=op.service, unit=cost.unit, estimate=cost.estimate, actual=_known(cost.actual), state=cost.state
+    )
 
 
 def _attempt(attempt: domain_job.Attempt) -> Attempt:

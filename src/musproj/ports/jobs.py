@@ -15,10 +15,14 @@ from musproj.domain.ledger import (
     CancelAnswer,
     CommitAnswer,
     Failure,
+    HearAnswer,
+    NoteAnswer,
+    ParkAnswer,
     ReleaseAnswer,
     ReserveAnswer,
     Worker,
 )
+from musproj.domain.remote import RemoteOp
 from musproj.domain.version import Attachment, Version
 from musproj.ports.assets import Idempotency, Page
 from musproj.ports.changes import ChangeFeed
@@ -180,6 +184,25 @@ class JobStore(Protocol):
 
         A job that ends here with a reserved number puts its prefix on gc's list.
         """
+
+    @abstractmethod
+    def note(self, job_id: JobId, token: str, op: RemoteOp) -> NoteAnswer:
+        """Record the next state of a run's remote operation; durable, on a replica too where there is one."""
+
+    @abstractmethod
+    def park(self, job_id: JobId, token: str, op: RemoteOp, *, until: datetime, stage: str) -> ParkAnswer:
+        """Record it and take the run off its worker, in one step: the job waits for the service, at most `until`."""
+
+    @abstractmethod
+    def hear(self, job_id: JobId, op: RemoteOp, *, percent: int | None = None) -> HearAnswer:
+        """Record what was heard of an operation without holding the job; `Stale` where another state is recorded.
+
+        A parked job whose service is done with it waits no longer.
+        """
+
+    @abstractmethod
+    def remotes(self, *, limit: int, service: str | None = None) -> Sequence[Job]:
+        """Return the jobs whose `remote_due` has come, or, of a `service`, all that have one; the earliest first."""
 
     @abstractmethod
     def cancel(self, owner: Owner, job_id: JobId) -> CancelAnswer:

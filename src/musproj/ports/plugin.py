@@ -18,6 +18,7 @@ from musproj.ports.findings import Finding
 from musproj.ports.gate import StoreGate
 from musproj.ports.jobs import JobStore
 from musproj.ports.queue import JobQueue
+from musproj.ports.remote import RemoteAccounts, RemoteService
 from musproj.ports.storage import LocalFiles, MultipartUploads, SignedUrls, Storage
 
 
@@ -73,6 +74,8 @@ class OpenedMetadata:
     assets: AssetStore
     jobs: JobStore
     close: Callable[[], None]
+    accounts: RemoteAccounts | None = None
+    """What is known of accounts at outside services; without it, no job can use one."""
     backend: object = None
     """The adapter's own handle, which a queue of the same technology may share."""
     check: Callable[[], str] = lambda: "ok"
@@ -81,6 +84,37 @@ class OpenedMetadata:
     """Raises `UnavailableError` where reads may work but a write would be refused; cheap enough for every few seconds."""
     examine: Callable[[], Iterable[Finding]] = tuple
     """Looks at how its server is set up, where it has one."""
+
+
+@attrs.frozen(kw_only=True)
+class ServiceContext:
+    """What an outside service's adapter may need of the installation."""
+
+    name: str
+    key: str = attrs.field(repr=False)
+    """The account's key, or `file:<path>` of one."""
+    url: str = ""
+    """Another address than the service's own."""
+    private_hosts: frozenset[str] = frozenset()
+    """`host:port` that may be private, and plain http."""
+    result_hosts: tuple[str, ...] = ()
+    """Where results may lie beside the service's own hosts: names, and `*.` with a suffix."""
+    prefix: str = "musproj"
+    """Of the names of our objects there."""
+    takes_urls: bool = False
+    """Inputs may go as a signed URL."""
+
+
+class ServicePlugin(Protocol):
+    """Opens an account at an outside service; its name in the group `musproj.services` is the service's."""
+
+    @abstractmethod
+    def __call__(self, context: ServiceContext) -> RemoteService:
+        """Open it; nothing is called yet.
+
+        Raises:
+            ConfigurationError: key or address is wrong.
+        """
 
 
 class StoragePlugin(Protocol):

@@ -84,9 +84,37 @@ def needed_processor(need: str) -> str | None:
     return need.removeprefix(_NEEDED_PROCESSOR) if need.startswith(_NEEDED_PROCESSOR) else None
 
 
+_SERVICE = "service:"
+
+
+def service_need(name: str) -> str:
+    """Return how a job's `needs` names an account at an outside service."""
+    return f"{_SERVICE}{name}"
+
+
+def needed_service(need: str) -> str | None:
+    """Return the service that `service_need` named; None for another need."""
+    return need.removeprefix(_SERVICE) if need.startswith(_SERVICE) else None
+
+
 def no_needs(_params: Any) -> tuple[str, ...]:
     """Return nothing: what most processors need beside their extra, whatever their parameters."""
     return ()
+
+
+@attrs.frozen(kw_only=True)
+class RemoteTask:
+    """Work that an outside service does, in its own words."""
+
+    service: str
+    request: Mapping[str, object]
+    files: Mapping[str, str]
+    """The service's label of a result → output port."""
+    optional: frozenset[str] = frozenset()
+    """Labels that may be missing."""
+    changes_duration: bool = False
+    then: "Callable[[Mapping[str, Path], Context], Outcome] | None" = None
+    """Port → file of the results, to be worked on here before anything is published."""
 
 
 @attrs.frozen(kw_only=True)
@@ -126,6 +154,8 @@ class ProcessorSpec:
     """Parameters → the declaration of a run with them, where it depends on them; see `given`."""
     steps: tuple[ProvenanceStep, ...] = ()
     """Of a chain that was given its parameters."""
+    task: RemoteTask | None = None
+    """What an outside service is asked for, of a processor that was given its parameters; `run` is not called then."""
     timeout_seconds: float | None = None
     """None: max(60 s, 10 × duration / speed), 3,600 s where the duration is unknown."""
     max_attempts: int = 5

@@ -21,17 +21,16 @@ The program never sees an uploaded file: each input is decoded first, and it rea
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any
 
 import attrs
-from attrs.validators import and_, ge, in_, instance_of, le
 
+from musproj.application.processor_file import PUBLISHES, output_ports, params_class, placeholders, refuse_unknown
 from musproj.application.toml_file import read_toml
 from musproj.errors import ConfigurationError
 from musproj.ports.processor import Context, InputFile, Outcome, Port, Processor, ProcessorSpec
-from musproj.processors._runs.command_template import Template, placeholders
+from musproj.processors._runs.command_template import Template
 
-_KINDS: Mapping[str, type] = {"number": float, "integer": int, "boolean": bool}
 _TOP: Mapping[str, type | tuple[type, ...]] = {
     "name": str,
     "version": str,
@@ -49,7 +48,6 @@ _TOP: Mapping[str, type | tuple[type, ...]] = {
     "concurrency": int,
 }
 _NEEDED = ("name", "version", "program", "arguments", "outputs")
-_PUBLISHES = ("version", "attachment")
 
 
 @attrs.frozen(slots=False)
@@ -67,12 +65,9 @@ class Command(Processor):
             name=given["name"],
             version=given["version"],
             summary=given.get("summary", f"Runs {Path(given['program']).name}"),
-            params=_params_class(given.get("params", {})),
+            params=params_class("CommandParams", given.get("params", {})),
             inputs=tuple(Port(name, "source") for name in given.get("inputs", ["input"])),
-            outputs=tuple(
-                Port(name, output.get("kind", name), (output.get("media_type", "audio/*"),))
-                for name, output in given["outputs"].items()
-            ),
+            outputs=output_ports(given["outputs"], needs_extension=True),
             preload=("numpy", "soundfile", "musproj.processors._runs.command_run"),
             extra="audio",
             requires=("numpy", "soundfile"),
@@ -117,7 +112,7 @@ def read_command(path: Path) -> Command:
     try:
         _check(document)
         found = Command(document)
-        _ = found.spec.params()  # every default lies within its own bounds
+        _ = found.spec
     except (ValueError, TypeError, KeyError) as exc:
         raise ConfigurationError(f"{path}: {exc.args[0]}", path=str(path)) from exc
     return found
@@ -133,23 +128,10 @@ def _check(document: Mapping[str, Any]) -> None:
             raise ValueError(f"{key} is unknown; known: {', '.join(_TOP)}")
         if not isinstance(value, _TOP[key]):
             raise TypeError(f"{key} has the wrong type")
-    if document.get("publishes", "version") not in _PUBLISHES:
-        raise ValueError(f"publishes must be one of: {', '.join(_PUBLISHES)}")
-    if not document["outputs"] or not all(_is_output(output) for output in document["outputs"].values()):
-        raise ValueError('outputs must be tables such as: [outputs.tempo] extension = "wav"')
+    if document.get("publishes", "version") not in PUBLISHES:
+        raise ValueError(f"publishes must be one of: {', '.join(PUBLISHES)}")
+    output_ports(document["outputs"], needs_extension=True)
     _check_arguments(document)
-
-
-def _is_output(output: Any) -> bool:
-    if not isinstance(output, dict):
-        return False
-    table = cast("dict[str, Any]", output)
-    known = {"extension", "kind", "media_type"}
-    return (
-        table.keys() <= known
-        and all(isinstance(value, str) for value in table.values())
-        and str(table.get("extension", "")).isalnum()
-    )
 
 
 def _check_arguments(document: Mapping[str, Any]) -> None:
@@ -161,44 +143,4 @@ def _check_arguments(document: Mapping[str, Any]) -> None:
         raise ValueError("inputs must be names of ports")
     known = {*inputs, *(f"output.{name}" for name in document["outputs"]), "output"}
     known |= {f"params.{name}" for name in document.get("params", {})}
-    for name in placeholders(arguments):
-        if name not in known:
-            raise ValueError(f"{{{name}}} is unknown; known: {', '.join(sorted(known))}")
-
-
-def _params_class(tables: Mapping[str, Any]) -> type:
-    """Return an attrs class of the parameters; every one is a number, a flag or a choice, and none free text."""
-    fields: dict[str, Any] = {}
-    annotations: dict[str, Any] = {}
-    for name, table in tables.items():
-        fields[name], annotations[name] = _param(name, table)
-    made = attrs.make_class("CommandParams", fields, frozen=True, kw_only=True)
-    made.__annotations__ = annotations
-    return made
-
-
-def _param(name: str, table: Any) -> tuple[Any, Any]:
-    if not name.isidentifier() or not isinstance(table, dict):
-        raise ValueError(f"params.{name} must be a table, and its name one of letters, digits and _")
-    facts = cast("dict[str, Any]", table)
-    unknown = facts.keys() - {"type", "default", "min", "max", "unit", "description", "choices"}
-    if unknown or "default" not in facts:
-        raise ValueError(
-            f"params.{name}: {', '.join(sorted(unknown)) + ' is unknown' if unknown else 'default is missing'}"
-        )
-    metadata = {key: facts[key] for key in ("unit", "description", "min", "max") if key in facts}
-    if facts.get("type") == "choice":
-        choices = tuple(facts.get("choices", ()))
-        if not choices or not all(isinstance(choice, str) for choice in choices):
-            raise ValueError(f"params.{name}: choices must be texts")
-        return attrs.field(default=facts["default"], validator=in_(choices), metadata=metadata), Literal[choices]
-    kind = _KINDS.get(facts.get("type", ""))
-    if kind is None:
-        raise ValueError(f"params.{name}: type must be one of: {', '.join((*_KINDS, 'choice'))}")
-    if kind is bool:
-        return attrs.field(default=facts["default"], validator=instance_of(bool), metadata=metadata), bool
-    if "min" not in facts or "max" not in facts:
-        raise ValueError(f"params.{name}: min and max are missing")
-    metadata |= {"min": kind(facts["min"]), "max": kind(facts["max"])}
-    validator = and_(ge(metadata["min"]), le(metadata["max"]))
-    return attrs.field(default=kind(facts["default"]), validator=validator, metadata=metadata), kind
+    refuse_unknown(placeholders(arguments), known)

@@ -4,9 +4,23 @@ from collections.abc import Mapping
 
 import attrs
 
-from musproj.ports.processor import Context, InputFile, Outcome, Port, Processor, ProcessorSpec
+from musproj.ports.processor import Context, InputFile, Outcome, Port, Processor, ProcessorSpec, service_need
+from musproj.processors import auphonic
 from musproj.processors._runs.enhance_params import EnhanceParams
 from musproj.processors._runs.fields import memory_by_channels
+
+
+def _given(params: EnhanceParams) -> ProcessorSpec:
+    """Return the declaration of a run by a service."""
+    if params.engine == "local":
+        return SPEC
+    task = auphonic.auphonic_task(params.for_auphonic)
+    return attrs.evolve(auphonic.SPEC, name=SPEC.name, params=EnhanceParams, for_params=_given, task=task)
+
+
+def _needs(params: EnhanceParams) -> tuple[str, ...]:
+    return () if params.engine == "local" else (service_need(auphonic.SPEC.name),)
+
 
 SPEC = ProcessorSpec(
     name="enhance",
@@ -22,6 +36,8 @@ SPEC = ProcessorSpec(
     preload=("numpy", "soundfile", "soxr", "musproj.processors._runs.enhance_run"),
     extra="audio",
     requires=("numpy", "soundfile", "soxr"),
+    needs=_needs,
+    for_params=_given,
 )
 
 

@@ -4,7 +4,9 @@ from collections.abc import Mapping
 
 import attrs
 
-from musproj.ports.processor import AudioInfo, Context, InputFile, Outcome, Port, Processor, ProcessorSpec
+from musproj.ports.processor import AudioInfo, Context, InputFile, Outcome, Port, Processor, ProcessorSpec, service_need
+from musproj.processors import lalal
+from musproj.processors._runs.lalal_params import LalalParams
 from musproj.processors._runs.separate_params import SeparateParams
 
 _MODEL_MB = 3_000
@@ -12,14 +14,19 @@ _MODEL_SPEED = 0.5
 """One core, as Demucs is; others are faster."""
 
 
-def _with_model(params: SeparateParams) -> ProcessorSpec:
-    """Return the declaration of a run with a model, which takes what it takes."""
+def _given(params: SeparateParams) -> ProcessorSpec:
+    """Return the declaration of a run by a service, or with a model, which takes what it takes."""
+    if params.engine == "lalal":
+        task = lalal.lalal_task(LalalParams(format=params.format))
+        return attrs.evolve(lalal.SPEC, name=SPEC.name, params=SeparateParams, for_params=_given, task=task)
     if params.model is None:
         return SPEC
     return attrs.evolve(SPEC, memory_mb=_MODEL_MB, speed=_MODEL_SPEED, requires=(*SPEC.requires, "onnxruntime"))
 
 
 def _needs(params: SeparateParams) -> tuple[str, ...]:
+    if params.engine == "lalal":
+        return (service_need(lalal.SPEC.name),)
     return () if params.model is None else ("onnx",)
 
 
@@ -42,7 +49,7 @@ SPEC = ProcessorSpec(
     extra="audio",
     requires=("numpy", "soundfile", "soxr"),
     needs=_needs,
-    for_params=_with_model,
+    for_params=_given,
 )
 
 

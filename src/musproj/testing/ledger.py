@@ -14,6 +14,7 @@ from musproj.domain.version import Version
 from musproj.ports.assets import AssetFilter, AssetStore, GcEntry
 from musproj.ports.jobs import Beat, Created, JobStore, Publication
 from musproj.ports.queue import JobQueue
+from musproj.ports.remote import RemoteAccounts
 from musproj.testing.clock import FakeClock
 from musproj.testing.records import SOMEBODY_ELSE, made_version, new_asset, new_job, new_worker, source_version
 
@@ -23,13 +24,15 @@ TICK_SECONDS = 10.0
 
 @attrs.frozen(kw_only=True)
 class Ledger:
-    """One empty installation under test; all three stores go by `clock` and `rules`."""
+    """One empty installation under test; all its stores go by `clock` and `rules`."""
 
     clock: FakeClock
     rules: Rules
     assets: AssetStore
     jobs: JobStore
     queue: JobQueue
+    accounts: RemoteAccounts | None = None
+    """What is known of accounts at outside services, of an adapter that knows anything of them."""
     again: "Callable[[], Ledger] | None" = None
     """Opens the same installation through other handles, as another process would."""
     cut_off: Callable[[], None] | None = None

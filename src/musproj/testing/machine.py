@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, MultipleResults, RuleBasedStateMachine, initialize, invariant, multiple, rule
 
 from musproj.adapters.memory import MemoryAssetStore, MemoryJobQueue, MemoryJobStore, MemoryState
+from musproj.adapters.memory.accounts import MemoryAccounts
 from musproj.domain.asset import Asset
 from musproj.domain.ids import DEFAULT_OWNER, AssetId, JobId, new_token
 from musproj.domain.job import FailureKind, Job, JobStatus
@@ -23,11 +24,14 @@ from musproj.domain.ledger import (
     Committed,
     Failure,
     Granted,
+    Moved,
+    Noted,
     Reserved,
     Rules,
     Stale,
     Worker,
 )
+from musproj.domain.remote import RemoteFault, RemoteOp, RemotePhase
 from musproj.errors import MusProjError
 from musproj.ports.assets import GcEntry, Idempotency
 from musproj.ports.jobs import Beat, Created, Existing, JobFilter, Publication
@@ -40,12 +44,18 @@ from musproj.testing.records import (
     made_version,
     new_asset,
     new_job,
+    new_op,
     new_worker,
     source_version,
 )
 
 T = TypeVar("T")
 
+SERVICES = ("auphonic", "lalal")
+PHASES = (
+    RemotePhase.DRAFT, RemotePhase.STAGED, RemotePhase.SUBMITTED, RemotePhase.SUBMITTED, RemotePhase.FINISHED,
+    RemotePhase.FAILED, RemotePhase.LOST,
+)  # fmt: skip
 TYPES = ("enhance", "separate", "analyze")
 ABLE = new_worker("host:1:able", TYPES, abilities=["codecs"])
 WORKERS = (ABLE, ABLE, new_worker("host:2:plain", TYPES), new_worker("host:3:single", ["separate"]))
@@ -60,6 +70,7 @@ _SHOWN = (
     "job_id", "type", "owner", "inputs", "params", "status", "progress", "stage", "attempts", "failures", "crashes",
     "lost", "interrupts", "timeouts", "run_at", "expires_at", "reserved_version", "created_version", "result",
     "error", "created_at", "started_at", "finished_at", "cancel_requested_at", "history",
+    "remote", "remote_due",
 )  # fmt: skip
 """What both must show of a job. Tokens of a claim are random, and `no_processor` may be noted at different times."""
 
@@ -73,6 +84,7 @@ def open_model(clock: FakeClock, rules: Rules) -> Ledger:
         assets=MemoryAssetStore(state, clock),
         jobs=MemoryJobStore(state, clock, rules),
         queue=MemoryJobQueue(state, clock, rules),
+        accounts=MemoryAccounts(state, clock),
     )
 
 
@@ -125,7 +137,7 @@ class LedgerMachine(RuleBasedStateMachine):
         """Call for a run; what is stale must change nothing."""
         before = self.picture()
         answer = self.both(lambda side, number: call(side, run.tokens[number]))
-        if isinstance(answer, Stale | AssetDeleted):
+        if isinstance(answer, Stale | AssetDeleted | Moved):
             assert self.picture() == before
         return answer
 
@@ -319,13 +331,69 @@ class LedgerMachine(RuleBasedStateMachine):
         failure = Failure(kind=kind, code="code", message="Text.", retry_after=retry_after)
         self.of_run(run, lambda side, token: side.jobs.release(run.job_id, token, failure))
 
+    # ── at a service ──
+
+    @rule(run=runs, phase=st.sampled_from(PHASES), skips=st.sampled_from([0, 0, 0, 1]))
+    def note(self, run: Run, phase: RemotePhase, skips: int) -> None:
+        """Record what a service is asked for, on top of the last state or of another."""
+        op = self.next_op(self.subject_job(run.job_id), phase, skips)
+        self.of_run(run, lambda side, token: side.jobs.note(run.job_id, token, op))
+
+    @rule(
+        run=runs,
+        phase=st.sampled_from(PHASES),
+        skips=st.sampled_from([0, 0, 0, 1]),
+        seconds=st.sampled_from([0, 60, 3600]),
+    )
+    def park(self, run: Run, phase: RemotePhase, skips: int, seconds: int) -> None:
+        """Let a job wait for its service."""
+        op, until = self.next_op(self.subject_job(run.job_id), phase, skips), self.clock.now()
+        until += timedelta(seconds=seconds)
+        self.of_run(run, lambda side, token: side.jobs.park(run.job_id, token, op, until=until, stage="at a service"))
+
+    @rule(
+        which=st.integers(0, 9),
+        phase=st.sampled_from(PHASES),
+        skips=st.sampled_from([0, 0, 0, 1]),
+        percent=st.none() | st.integers(0, 100),
+    )
+    def hear(self, which: int, phase: RemotePhase, skips: int, percent: int | None) -> None:
+        """Hear of a job that is at a service; of one that has ended, whether it was cleaned up there."""
+        known = [job for job in self.known_jobs() if job.remote is not None]
+        if not known:
+            return
+        job = known[which % len(known)]
+        op = self.next_op(job, phase, skips)
+        before = self.picture()
+        answer = self.both(lambda side, _: side.jobs.hear(job.job_id, op, percent=percent))
+        assert isinstance(answer, Noted | Stale)
+        assert isinstance(answer, Noted) or self.picture() == before
+
+    def next_op(self, job: Job, phase: RemotePhase, skips: int) -> RemoteOp:
+        """Return a state that may follow the recorded one, or, where it `skips`, that another followed."""
+        now = self.clock.now()
+        if job.remote is None:
+            op = new_op(job, service=SERVICES[job.type == "separate"], phase=phase, next_poll=now)
+        elif not job.is_terminal:
+            op = job.remote.enter(phase, remote_id="r1", next_poll=now + timedelta(seconds=30))
+        elif phase is RemotePhase.FAILED:
+            op = job.remote.not_cleaned(RemoteFault(code="remote_unavailable", message="Text."), now)
+        else:
+            op = job.remote.cleaned()
+        return attrs.evolve(op, rev=op.rev + skips)
+
+    # ── stop, go on ──
+
     @rule(job_id=jobs, owner=st.sampled_from([DEFAULT_OWNER, DEFAULT_OWNER, SOMEBODY_ELSE]))
     def cancel(self, job_id: JobId, owner: Any) -> None:
         """Ask a job to stop, one's own or another's."""
         self.both(lambda side, _: side.jobs.cancel(owner, job_id))
 
     @rule(
-        which=st.integers(0, 9), step=st.sampled_from(["beat", "reserve", "finish", "head", "crash", "drain", "cancel"])
+        which=st.integers(0, 9),
+        step=st.sampled_from(
+            ["beat", "reserve", "finish", "head", "crash", "drain", "fail", "note", "buy", "park", "cancel"]
+        ),
     )
     def carry_on(self, which: int, step: str) -> None:
         """Go on with a run that is alive: one that is drawn from all seldom is."""
@@ -341,6 +409,10 @@ class LedgerMachine(RuleBasedStateMachine):
             "head": lambda: self.finish(run, moves_head=True),
             "crash": lambda: self.release(run, FailureKind.CRASH, None),
             "drain": lambda: self.release(run, FailureKind.INTERRUPTED, None),
+            "fail": lambda: self.release(run, FailureKind.PERMANENT, None),
+            "note": lambda: self.note(run, PHASES[which % len(PHASES)], 0),
+            "buy": lambda: self.note(run, RemotePhase.SUBMITTED, 0),
+            "park": lambda: self.park(run, RemotePhase.SUBMITTED, 0, 3600),
             "cancel": lambda: self.cancel(run.job_id, job.owner),
         }
         steps[step]()
@@ -401,22 +473,26 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @invariant()
     def both_show_the_same(self) -> None:
-        """Jobs, assets, versions, garbage, counts."""
+        """Jobs, assets, versions, garbage, counts, and what is due at services."""
         model, subject = self.sides
         assert [shown(job) for job in self.known_jobs(0)] == [shown(job) for job in self.known_jobs(1)]
         assets = [[shown(asset) for asset in side.all_assets()] for side in self.sides]
         assert assets[0] == assets[1]
         assert model.garbage() == subject.garbage()
         assert dict(model.jobs.counts()) == dict(subject.jobs.counts())
+        for service in (None, *SERVICES):
+            due = [[job.job_id for job in side.jobs.remotes(limit=3, service=service)] for side in self.sides]
+            assert due[0] == due[1]
 
     @invariant()
     def a_job_ends_once(self) -> None:
-        """L1: what has ended is never changed; attempts never fall; only the last token lives."""
+        """L1: what has ended is never changed, but for its cleaning up; attempts never fall; only the last token lives."""
         for job in self.known_jobs():
             assert job.attempts >= self.attempts.get(job.job_id, 0)
             self.attempts[job.job_id] = job.attempts
             if job.is_terminal:
-                assert self.ended.setdefault(job.job_id, shown(job)) == shown(job)
+                end = {name: value for name, value in shown(job).items() if not name.startswith("remote")}
+                assert self.ended.setdefault(job.job_id, end) == end
             if job.lease_until is not None:
                 assert job.token == self.tokens[job.job_id][1]
 

@@ -8,10 +8,12 @@ from typing import Any
 import attrs
 
 from musproj.domain.asset import FIRST_LOOK, Asset, Upload
+from musproj.domain.canonical import digest
 from musproj.domain.ids import DEFAULT_OWNER, Owner, new_asset_id, new_job_id
 from musproj.domain.job import DEFAULT_LIFETIME, Job, JobInput, WaitReason
 from musproj.domain.keys import attachment_key, file_key
 from musproj.domain.ledger import Worker
+from musproj.domain.remote import Cost, RemoteOp, operation_token
 from musproj.domain.version import Attachment, File, Provenance, ProvenanceInput, Version
 from musproj.ports.jobs import LiveWorker
 
@@ -73,6 +75,18 @@ def new_job(asset: Asset, now: datetime, job_type: str = "enhance", **changes: A
         wait_reason=WaitReason.DELAY if delay else None,
     )
     return attrs.evolve(job, **changes)
+
+
+def new_op(job: Job, **changes: Any) -> RemoteOp:
+    """Return what `job` plans to have done by an outside service: nothing is there yet, and nothing was paid."""
+    op = RemoteOp(
+        service="auphonic",
+        account="default",
+        token=operation_token(job.root_job_id),
+        request_digest=digest(job.params),
+        cost=Cost(unit="credit_hour", estimate=0.5),
+    )
+    return attrs.evolve(op, **changes)
 
 
 def new_provenance(job: Job, *, text: str = "") -> Provenance:

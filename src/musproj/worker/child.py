@@ -26,7 +26,7 @@ from musproj.processors.probe import probe_file
 from musproj.settings import confine
 from musproj.worker import memory
 from musproj.worker.board import Board, BoardPulse
-from musproj.worker.line import Failed, ParentLine, Stopped
+from musproj.worker.line import Failed, LineAccounts, ParentLine, Stopped
 from musproj.worker.needs import Versions
 from musproj.worker.workdirs import TEMPORARY
 
@@ -60,9 +60,10 @@ class Assignment:
 def run_job(assignment: Assignment, execution: Execution, line: socket.socket, board: Board) -> None:
     """Run the job in this process and tell the supervisor how it ended."""
     parent = ParentLine(line, assignment.job, assignment.versions)
-    execution = attrs.evolve(execution, assets=parent, jobs=parent)
+    outside = execution.outside and attrs.evolve(execution.outside, accounts=LineAccounts(parent))
+    execution = attrs.evolve(execution, assets=parent, jobs=parent, outside=outside)
     try:
-        # The answer of a commit came from the supervisor, so there is nothing to tell it.
+        # The answer of a commit, or of a park, came from the supervisor, so there is nothing to tell it.
         execution.run(assignment.job, assignment.token, assignment.workdir, BoardPulse(board))
     except JobCancelledError:
         parent.say(Stopped())

@@ -10,6 +10,8 @@ WATCH_S = 1.0
 """Between two looks at memory, time limits and progress."""
 FLAGS_S = 0.25
 """Between two looks whether a running job is to be cancelled."""
+POLL_S = 0.5
+"""Between two looks at outside services, where the supervisor has to do that itself."""
 RETRY_S = 2.0
 """Between two beats, and two tries to settle, while a store is away."""
 BEATS_PER_LEASE = 3
@@ -31,7 +33,7 @@ class Chores:
         """Beat three times per lease; tick rarely where that `is_economical`."""
         self._lease_s = lease_s
         self._is_economical = is_economical
-        names = ("beat", "watch", "news", "flags", "settle", "tick", "announce")
+        names = ("beat", "watch", "news", "flags", "settle", "tick", "announce", "poll")
         self._due: dict[str, float] = dict.fromkeys(names, 0.0)
 
     def next_of(self, names: Iterable[str]) -> float:
@@ -68,6 +70,8 @@ class Chores:
                 return ANNOUNCE_S
             case "flags":
                 return FLAGS_S
+            case "poll":
+                return POLL_S
             case "settle":
                 return RETRY_S
             case "beat":

@@ -15,7 +15,7 @@ import attrs
 
 from musproj.application.execution import Execution
 from musproj.application.models import ModelFolder
-from musproj.composition import MusProj
+from musproj.composition import MusProj, profiles_of
 from musproj.domain.asset import Asset
 from musproj.errors import ConfigurationError
 from musproj.ports.processor import Processor
@@ -24,6 +24,7 @@ from musproj.settings import Settings
 from musproj.worker.board import SIZE, Board
 from musproj.worker.child import Assignment, InProcessProbe, die_with, run_job, shut_in
 from musproj.worker.fork import fork
+from musproj.worker.poller import Polling
 from musproj.worker.process import ChildProcess, open_pidfd
 
 SPAWNED = "musproj.worker.spawned"
@@ -126,6 +127,19 @@ def sweep_starter(mp: MusProj, start_method: str, inherited: Callable[[], Iterab
     return start
 
 
+def poller_starter(mp: MusProj, who: str) -> Callable[[], int] | None:
+    """Return what starts a process that polls outside services; None where none has a key here.
+
+    It is a program of its own: it keeps connections, to services and records, of which a fork would share the
+    supervisor's.
+    """
+    if not mp.services.names() or mp.outside is None:
+        return None
+    task = Polling(parent=os.getpid(), who=who)
+    described = tuple(processor for processor in mp.catalog.extra if profiles_of([processor]))
+    return lambda: _spawn((mp.settings, described, task))
+
+
 def execution_of(mp: MusProj) -> Execution:
     """Return the execution of a job in this very process, or in a fork of it."""
     opened = mp.opened_storage
@@ -139,6 +153,7 @@ def execution_of(mp: MusProj) -> Execution:
         clock=mp.clock,
         models=ModelFolder(mp.settings.models_folder),
         max_output_bytes=opened.signed_urls.max_put_bytes if opened.signed_urls else None,
+        outside=mp.outside,
     )
 
 

@@ -7,7 +7,8 @@ supervisor, which knows the job and the token and asks the store for it; so it c
 import json
 import socket
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import Any, cast
 
 import attrs
@@ -21,12 +22,19 @@ from musproj.domain.ledger import (
     CancelledFirst,
     CommitAnswer,
     Committed,
+    Ended,
     Failure,
+    Moved,
+    NoteAnswer,
+    Noted,
     NumberTaken,
+    ParkAnswer,
+    Requeued,
     ReserveAnswer,
     Reserved,
     Stale,
 )
+from musproj.domain.remote import RemoteFault, RemoteOp
 from musproj.domain.version import Version
 from musproj.errors import (
     BackendUnavailableError,
@@ -36,13 +44,14 @@ from musproj.errors import (
     VersionNotFoundError,
 )
 from musproj.ports.jobs import Publication
+from musproj.ports.remote import Pause, RemoteAccounts
 
 MAX_MESSAGE_BYTES = 16 << 20
 """A result travels in a message; what is larger belongs into an attachment."""
 
 Message = Mapping[str, Any]
 
-Answer = ReserveAnswer | CommitAnswer
+Answer = ReserveAnswer | CommitAnswer | NoteAnswer | ParkAnswer
 
 _LENGTH = struct.Struct("<I")
 _READ_BYTES = 1 << 16
@@ -64,6 +73,30 @@ class Commit:
 
 
 @attrs.frozen
+class Note:
+    """A run tells of its operation at a service."""
+
+    op: RemoteOp
+
+
+@attrs.frozen
+class Park:
+    """A run has nothing to do but to wait for its service."""
+
+    op: RemoteOp
+    until: datetime
+    stage: str
+
+
+@attrs.frozen
+class AskAccount:
+    """A run asks what is known of its account, or tells; `method` is one of `RemoteAccounts`."""
+
+    method: str
+    arguments: Mapping[str, object]
+
+
+@attrs.frozen
 class Failed:
     """A run could not be done."""
 
@@ -75,9 +108,9 @@ class Stopped:
     """A run stopped because it was asked to."""
 
 
-Saying = Reserve | Commit | Failed | Stopped
+Saying = Reserve | Commit | Note | Park | AskAccount | Failed | Stopped
 _BARE = {cls.__name__: cls for cls in (AssetDeleted, NumberTaken, Stale)}
-_SAYINGS = {cls.__name__: cls for cls in (Reserve, Commit, Failed, Stopped)}
+_SAYINGS = {cls.__name__: cls for cls in (Reserve, Commit, Note, Park, AskAccount, Failed, Stopped)}
 
 
 def encode(saying: Saying) -> bytes:
@@ -92,7 +125,14 @@ def encode_answer(answer: Answer) -> bytes:
         facts["number"] = answer.number
     elif isinstance(answer, Committed):
         facts["again"] = answer.again
+    elif isinstance(answer, Moved):
+        facts["op"] = to_plain(answer.op)
     return _frame({"is": type(answer).__name__, **facts})
+
+
+def encode_value(value: object) -> bytes:
+    """Return what is known of an account as a frame."""
+    return _frame({"is": "value", "value": to_plain(value)})
 
 
 def encode_error(error: MusProjError) -> bytes:
@@ -194,6 +234,20 @@ class ParentLine:
         answer: CommitAnswer = self._ask(Commit(publication))
         return answer
 
+    def note(self, job_id: JobId, token: str, op: RemoteOp) -> NoteAnswer:  # noqa: ARG002 - as above
+        """Tell of the operation."""
+        answer: NoteAnswer = self._ask(Note(op))
+        return answer
+
+    def park(self, job_id: JobId, token: str, op: RemoteOp, *, until: datetime, stage: str) -> ParkAnswer:  # noqa: ARG002 - as above
+        """Ask to wait."""
+        answer: ParkAnswer = self._ask(Park(op, until, stage))
+        return answer
+
+    def ask_account(self, method: str, **arguments: object) -> Any:
+        """Return what the supervisor knows of the account."""
+        return self._ask(AskAccount(method, arguments))
+
     def say(self, saying: Saying) -> None:
         """Tell something that needs no answer."""
         self._line.sendall(encode(saying))
@@ -207,8 +261,18 @@ class ParentLine:
             for message in self._inbox.feed(received):
                 return self._read(message)
 
-    def _read(self, message: Message) -> Answer:
+    def _read(self, message: Message) -> Any:
         match message["is"]:
+            case "value":
+                return message["value"]
+            case "Noted":
+                return Noted(self._job)
+            case "Moved":
+                return Moved(from_plain(RemoteOp, message["op"]))
+            case "Requeued":
+                return Requeued(self._job)
+            case "Ended":
+                return Ended(self._job)
             case "error":
                 raise (BackendUnavailableError if message["away"] else MusProjError)(message["message"])
             case "Reserved":
@@ -219,6 +283,72 @@ class ParentLine:
                 return CancelledFirst(self._job)
             case name:
                 return _BARE[name]()
+
+
+@attrs.frozen(eq=False)
+class LineAccounts(RemoteAccounts):
+    """What a run may ask of accounts: only its own service's, which the supervisor sees to."""
+
+    _line: ParentLine
+
+    def lead(self, account: str, who: str, life: timedelta) -> bool:
+        """Never: a run polls nothing."""
+        raise NotImplementedError
+
+    def take(self, account: str, *, per_minute: float, burst: int) -> float:
+        """Ask for the right to one call."""
+        return float(self._line.ask_account("take", account=account, per_minute=per_minute, burst=burst))
+
+    def hold(self, account: str, seconds: float) -> None:
+        """Tell that the service wants to be left alone."""
+        self._line.ask_account("hold", account=account, seconds=seconds)
+
+    def pause(self, account: str, fault: RemoteFault, life: timedelta) -> None:
+        """Tell that the account cannot be used."""
+        self._line.ask_account("pause", account=account, fault=fault, life=life)
+
+    def pauses(self) -> Sequence[Pause]:
+        """Ask which accounts are stopped."""
+        return [from_plain(Pause, entry) for entry in self._line.ask_account("pauses")]
+
+    def resume(self, account: str) -> None:
+        """Never: somebody else mends an account."""
+        raise NotImplementedError
+
+    def running(self, service: str) -> int:
+        """Ask how many operations the service works on."""
+        return int(self._line.ask_account("running", service=service))
+
+    def spend(self, account: str, day: str, token: str, amount: float, *, limit: float | None) -> float | None:
+        """Tell what the operation is to cost."""
+        spent = self._line.ask_account("spend", account=account, day=day, token=token, amount=amount, limit=limit)
+        return None if spent is None else float(spent)
+
+
+def account_arguments(asked: AskAccount) -> Mapping[str, Any]:
+    """Return the arguments of what was asked as their types are.
+
+    Raises:
+        CorruptRecordError: a run does not ask that, or not so.
+    """
+    names = _ASKED.get(asked.method)
+    if names is None or set(asked.arguments) != names:
+        raise CorruptRecordError("A job's process asked something unknown of an account.")
+    arguments: dict[str, Any] = dict(asked.arguments)
+    if asked.method == "pause":
+        arguments["fault"] = from_plain(RemoteFault, arguments["fault"])
+        arguments["life"] = timedelta(seconds=arguments["life"])
+    return arguments
+
+
+_ASKED: Mapping[str, set[str]] = {
+    "take": {"account", "per_minute", "burst"},
+    "hold": {"account", "seconds"},
+    "pause": {"account", "fault", "life"},
+    "pauses": set(),
+    "running": {"service"},
+    "spend": {"account", "day", "token", "amount", "limit"},
+}
 
 
 def _frame(message: Message) -> bytes:

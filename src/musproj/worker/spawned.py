@@ -1,4 +1,4 @@
-"""The program of a spawned process: of a job, or, without arguments, of one sweep of uploads.
+"""The program of a spawned process: of a job, or, without arguments, of a sweep of uploads or a poller.
 
 python -m musproj.worker.spawned [<line> <page>]
 """
@@ -12,6 +12,7 @@ from musproj.composition import MusProj
 from musproj.worker.board import Board
 from musproj.worker.child import Assignment, die_with, run_job, shut_in
 from musproj.worker.launch import execution_of
+from musproj.worker.poller import Polling, poll_for_ever
 
 
 def main(descriptors: list[int]) -> None:
@@ -23,6 +24,9 @@ def main(descriptors: list[int]) -> None:
         line, page = descriptors
         shut_in(task)
         run_job(task, execution_of(mp), socket.socket(fileno=line), Board.of_file(page))
+    elif isinstance(task, Polling):
+        die_with(task.parent)
+        poll_for_ever(mp, task.who)
     else:
         die_with(task.parent)
         mp.uploads.look_after(task.due)

@@ -11,7 +11,7 @@ from contextlib import ExitStack, suppress
 from datetime import datetime
 from functools import partial
 
-from musproj.application.execution import classify
+from musproj.application.execution import Parked, classify
 from musproj.composition import MusProj
 from musproj.domain.job import FailureKind
 from musproj.domain.ledger import Failure, Granted, Worker
@@ -24,11 +24,12 @@ from musproj.worker.events import Teller
 from musproj.worker.guard import Guard
 from musproj.worker.identity import Identity
 from musproj.worker.inline import run_inline
-from musproj.worker.launch import Launcher, execution_of, launcher_for, sweep_starter
+from musproj.worker.launch import Launcher, execution_of, launcher_for, poller_starter, sweep_starter
 from musproj.worker.maintenance import Maintenance
 from musproj.worker.needs import needs_of
 from musproj.worker.options import WorkerOptions
 from musproj.worker.outage import Outage
+from musproj.worker.poller import PollerKeeper, poller_of
 from musproj.worker.presence import Presence
 from musproj.worker.process import ChildProcess, Exit
 from musproj.worker.run import Run, Why
@@ -71,7 +72,13 @@ class Supervisor:
         self._budget_mb = options.budget_mb
         self._outage = Outage(tell)
         self._settle = Settler(jobs=mp.metadata.jobs, queue=mp.queue, outage=self._outage, tell=tell)
-        self._switchboard = Switchboard(jobs=mp.metadata.jobs, settle=self._settle, outage=self._outage, tell=tell)
+        self._switchboard = Switchboard(
+            jobs=mp.metadata.jobs,
+            accounts=mp.metadata.accounts,
+            settle=self._settle,
+            outage=self._outage,
+            tell=tell,
+        )
         self._attendance = Attendance(jobs=mp.metadata.jobs, outage=self._outage, tell=tell)
         self._workdirs = Workdirs()
         self._runs: list[Run] = []
@@ -125,9 +132,19 @@ class Supervisor:
         start_sweep = sweep_starter(self._mp, self._options.start_method, self._descriptors)
         self._maintenance = Maintenance(start=start_sweep, outage=self._outage)
         stack.callback(self._maintenance.close)
+        self._poller, self._poll = self._polling()
+        stack.callback(self._poller.close)
         stack.callback(self._leave)
         with self._outage.tolerated():
             self._workdirs.sweep(self._mp.metadata.jobs.find)
+
+    def _polling(self) -> tuple[PollerKeeper, Callable[[], int]]:
+        """Return what keeps a poller alive, and what polls in this very process where no other sees the records."""
+        who = self._identity.worker_id
+        if self._options.isolation == "process":
+            return PollerKeeper(start=poller_starter(self._mp, who)), lambda: 0
+        poller = poller_of(self._mp, who)
+        return PollerKeeper(start=None), poller.round if poller else lambda: 0
 
     def _see_stop(self) -> None:
         if self._runs:
@@ -179,6 +196,8 @@ class Supervisor:
     def _timeout(self) -> float:
         now = time.monotonic()
         due = [self._chores.next_of(["tick"]), self._maintenance.due_at]
+        if self._options.isolation == "inline" and self._mp.services.names():
+            due.append(self._chores.next_of(["poll"]))
         if self._runs:
             due.append(self._chores.next_of(["beat", "watch", "news", "flags"]))
             due += [at for run in self._runs if (at := run.next_step_at) is not None]
@@ -211,6 +230,10 @@ class Supervisor:
         if self._chores.take("tick"):
             self._tick()
         self._maintenance.step(now)
+        self._poller.step(now)
+        if self._options.isolation == "inline" and self._chores.take("poll"):
+            with self._outage.tolerated():
+                self._is_hungry = self._poll() > 0 or self._is_hungry
         self._look_for_work(now)
 
     def _keep_alive(self) -> None:
@@ -373,7 +396,9 @@ class Supervisor:
         run.begin(None)
         workdir = self._workdirs.make(run.job.job_id, run.token)
         answer = run_inline(run, execution_of(self._mp), workdir, self._attend_inline)
-        if answer is not None:
+        if isinstance(answer, Parked):
+            self._switchboard.parked(run, answer.answer)
+        elif answer is not None:
             self._switchboard.ended(run, answer)
         self._bury(run)
 
@@ -409,7 +434,7 @@ class Supervisor:
 
     def _own_processes(self) -> set[int]:
         found = [run.process.pid for run in self._runs if run.process is not None]
-        others = (self._maintenance.pid, self._guard.pid if self._guard is not None else None)
+        others = (self._maintenance.pid, self._poller.pid, self._guard.pid if self._guard is not None else None)
         return {*found, *(pid for pid in others if pid is not None)}
 
     def _reap(self, process: ChildProcess) -> Exit:

@@ -7,19 +7,35 @@ import attrs
 
 from musproj.domain.job import Job
 from musproj.domain.keys import version_prefix
-from musproj.domain.ledger import CancelledFirst, CommitAnswer, Committed, Stale
+from musproj.domain.ledger import (
+    CancelledFirst,
+    CommitAnswer,
+    Committed,
+    Ended,
+    NoteAnswer,
+    ParkAnswer,
+    Requeued,
+    Stale,
+)
 from musproj.errors import CorruptRecordError, MusProjError, UnavailableError
 from musproj.ports.jobs import JobStore, Publication
+from musproj.ports.processor import needed_service
+from musproj.ports.remote import RemoteAccounts
 from musproj.worker.events import Teller
 from musproj.worker.line import (
     Answer,
+    AskAccount,
     Commit,
     Failed,
+    Note,
+    Park,
     Reserve,
     Saying,
     Stopped,
+    account_arguments,
     encode_answer,
     encode_error,
+    encode_value,
     read_saying,
     receive,
 )
@@ -36,6 +52,7 @@ class Switchboard:
     """Stands between runs and the records."""
 
     jobs: JobStore
+    accounts: RemoteAccounts | None = None
     settle: Settler
     outage: Outage
     tell: Teller
@@ -70,6 +87,23 @@ class Switchboard:
             case _:
                 pass
 
+    def parked(self, run: Run, answer: ParkAnswer) -> None:
+        """Take note that a run waits for its service, and holds no worker any more."""
+        match answer:
+            case Requeued(job):
+                run.finish()
+                self.tell("job_parked", f"It is {job.stage}.", job)
+                self.settle(Settlement(job=job, token=run.token))
+            case Ended(job):
+                run.finish()
+                self.tell("job_cancelled", "The cancel came before the wait.", job)
+                self.settle(Settlement(job=job, token=run.token))
+            case Stale():
+                run.finish()
+                self.tell("job_fenced", "Another run holds the job.", run.job)
+            case _:
+                pass
+
     def _answer(self, run: Run, line: socket.socket, saying: Saying) -> None:
         match saying:
             case Failed(failure):
@@ -77,9 +111,15 @@ class Switchboard:
             case Stopped():
                 pass
             case Reserve(above):
-                _reply(line, self._ask(lambda: self._reserve(run, above)))
+                _reply(line, self._ask(lambda: encode_answer(self._reserve(run, above))))
             case Commit(publication):
-                _reply(line, self._ask(lambda: self._commit(run, publication)))
+                _reply(line, self._ask(lambda: encode_answer(self._commit(run, publication))))
+            case Note():
+                _reply(line, self._ask(lambda: encode_answer(self._note(run, saying))))
+            case Park():
+                _reply(line, self._ask(lambda: encode_answer(self._park(run, saying))))
+            case AskAccount():
+                _reply(line, self._ask(lambda: encode_value(self._ask_account(run, saying))))
 
     def _reserve(self, run: Run, above: int) -> Answer:
         return Stale() if run.is_over else self.jobs.reserve(run.job.job_id, run.token, above=above)
@@ -91,9 +131,30 @@ class Switchboard:
             self.ended(run, answer)
         return answer
 
-    def _ask(self, question: Callable[[], Answer]) -> bytes:
+    def _note(self, run: Run, saying: Note) -> NoteAnswer:
+        _refuse_foreign_service(run.job, saying.op.service)
+        return Stale() if run.is_over else self.jobs.note(run.job.job_id, run.token, saying.op)
+
+    def _park(self, run: Run, saying: Park) -> ParkAnswer:
+        _refuse_foreign_service(run.job, saying.op.service)
+        if run.is_over:
+            return Stale()
+        answer = self.jobs.park(run.job.job_id, run.token, saying.op, until=saying.until, stage=saying.stage)
+        self.parked(run, answer)
+        return answer
+
+    def _ask_account(self, run: Run, saying: AskAccount) -> object:
+        if self.accounts is None:
+            raise CorruptRecordError("This installation keeps no accounts.")
+        arguments = account_arguments(saying)
+        named = arguments.get("account") or arguments.get("service")
+        if named is not None:
+            _refuse_foreign_service(run.job, str(named).partition(":")[0])
+        return getattr(self.accounts, saying.method)(**arguments)
+
+    def _ask(self, question: Callable[[], bytes]) -> bytes:
         try:
-            answer = question()
+            frame = question()
         except CorruptRecordError:
             raise
         except UnavailableError as exc:
@@ -102,7 +163,13 @@ class Switchboard:
         except MusProjError as exc:
             return encode_error(exc)
         self.outage.clear()
-        return encode_answer(answer)
+        return frame
+
+
+def _refuse_foreign_service(job: Job, service: str) -> None:
+    """Refuse the account of a service that the job has nothing to do with."""
+    if service not in {needed_service(need) for need in job.needs}:
+        raise CorruptRecordError(f"Job {job.job_id} wants to use {service}, which it did not ask for.")
 
 
 def _refuse_foreign(job: Job, publication: Publication) -> None:

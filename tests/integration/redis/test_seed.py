@@ -14,10 +14,18 @@ BUDGET_BYTES = 2_700
 
 @pytest.fixture
 def ledger(install):
+    from musproj.adapters.redis.accounts import RedisAccounts
     from musproj.adapters.redis.assets import RedisAssetStore
 
     it = install()
-    return Ledger(clock=it.clock, rules=Rules(), assets=RedisAssetStore(it.backend), jobs=it.jobs, queue=it.queue)
+    return Ledger(
+        clock=it.clock,
+        rules=Rules(),
+        assets=RedisAssetStore(it.backend),
+        jobs=it.jobs,
+        queue=it.queue,
+        accounts=RedisAccounts(it.backend),
+    )
 
 
 @pytest.fixture

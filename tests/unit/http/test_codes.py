@@ -26,6 +26,9 @@ JOBS_ONLY = {
     "audio_silent",
     "loop_not_found",
     "model_invalid",
+    "needs_job",
+    "budget_exceeded",
+    *(code for code in problems.STATUS if code.startswith("remote_")),
 }
 """What only a job ends with."""
 

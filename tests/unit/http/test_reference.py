@@ -24,6 +24,9 @@ ONLY_ON_JOBS = {
     "processor_timeout",
     "worker_crashed",
     "worker_lost",
+    "needs_job",
+    "budget_exceeded",
+    *(code for code in problems.STATUS if code.startswith("remote_")),
 }
 
 

@@ -7,6 +7,7 @@ import attrs
 import pytest
 
 from musproj.adapters.memory import MemoryAssetStore, MemoryJobQueue, MemoryJobStore, MemoryState, MemoryStorage
+from musproj.adapters.memory.accounts import MemoryAccounts
 from musproj.adapters.memory.feed import MemoryFeed
 from musproj.domain.ledger import Committed, Granted, Rules
 from musproj.errors import ObjectMissingError
@@ -123,6 +124,7 @@ def open_broken(clock, rules, *, assets=MemoryAssetStore, jobs=MemoryJobStore, q
         assets=assets(state, clock),
         jobs=jobs(state, clock, rules),
         queue=queue(state, clock, rules),
+        accounts=MemoryAccounts(state, clock),
     )
 
 
@@ -176,6 +178,7 @@ def _breaks(suite, law):
         assets=MemoryAssetStore(state, clock),
         jobs=MemoryJobStore(state, clock, rules),
         queue=MemoryJobQueue(state, clock, rules),
+        accounts=MemoryAccounts(state, clock),
     )
     try:
         getattr(suite(), law)(ledger)

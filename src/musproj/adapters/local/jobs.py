@@ -2,7 +2,7 @@
 
 import sqlite3
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import TypeVar
 
@@ -18,6 +18,7 @@ from musproj.domain.cursors import place_of
 from musproj.domain.ids import JobId, Owner
 from musproj.domain.job import Job, JobStatus
 from musproj.domain.ledger import Rules, Worker
+from musproj.domain.remote import RemoteOp
 from musproj.domain.times import to_millis
 from musproj.errors import JobNotFoundError
 from musproj.ports.assets import Idempotency, Page
@@ -109,6 +110,42 @@ class LocalJobStore(JobStore):
             )
         )
 
+    def note(self, job_id: JobId, token: str, op: RemoteOp) -> ledger.NoteAnswer:
+        """Ask the ledger."""
+        return self._database.write(
+            lambda connection: runs.change(
+                connection, job_id, self._clock.now(), lambda job, now: ledger.note(job, token, op, now=now)
+            ),
+            wakes=False,
+        )
+
+    def park(self, job_id: JobId, token: str, op: RemoteOp, *, until: datetime, stage: str) -> ledger.ParkAnswer:
+        """Ask the ledger."""
+
+        def decide(job: Job, now: datetime) -> tuple[Job, ledger.ParkAnswer]:
+            return ledger.park(job, token, op, until=until, stage=stage, now=now)
+
+        return self._database.write(lambda connection: runs.change(connection, job_id, self._clock.now(), decide))
+
+    def hear(self, job_id: JobId, op: RemoteOp, *, percent: int | None = None) -> ledger.HearAnswer:
+        """Ask the ledger."""
+
+        def decide(job: Job, now: datetime) -> tuple[Job, ledger.HearAnswer]:
+            return ledger.hear(job, op, percent=percent, now=now)
+
+        return self._database.write(lambda connection: runs.change(connection, job_id, self._clock.now(), decide))
+
+    def remotes(self, *, limit: int, service: str | None = None) -> Sequence[Job]:
+        """Follow the index of what is due."""
+        what, value = ("due <= ?", to_millis(self._clock.now())) if service is None else ("service = ?", service)
+        sql = f"{JOBS.select} JOIN remote ON remote.job_id = job.id WHERE {what} ORDER BY due, id LIMIT ?"
+
+        def read(connection: sqlite3.Connection) -> list[Job]:
+            found = [rows.read_job(connection, row) for row in connection.execute(sql, (value, limit)).fetchall()]
+            return [job for job in found if job.remote_due is not None]  # of one that cannot be read it is not known
+
+        return self._database.read(read)
+
     def cancel(self, owner: Owner, job_id: JobId) -> ledger.CancelAnswer:
         """Ask the ledger."""
         return self._database.write(partial(self._cancel, owner=owner, job_id=job_id))
@@ -194,6 +231,8 @@ class LocalJobStore(JobStore):
         if twin is not None:
             return Existing(twin, replayed=False)
         JOBS.insert(connection, job)
+        if job.remote_due is not None:
+            records.note_remote_due(connection, job)
         return Created(job)
 
     def _cancel(self, connection: sqlite3.Connection, owner: Owner, job_id: JobId) -> ledger.CancelAnswer:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from musproj.adapters.local.accounts import LocalAccounts
 from musproj.adapters.local.assets import LocalAssetStore
 from musproj.adapters.local.database import LocalDatabase
 from musproj.adapters.local.gate import LocalGate
@@ -35,6 +36,7 @@ def open_metadata(url: str, context: PluginContext) -> OpenedMetadata:
         assets=LocalAssetStore(database, context.clock),
         jobs=LocalJobStore(database, context.clock, context.rules),
         close=database.close,
+        accounts=LocalAccounts(database, context.clock),
         backend=database,
         check=database.check,
     )

@@ -36,15 +36,30 @@ def load_job(connection: sqlite3.Connection, job_id: JobId) -> Job | None:
         log.error("A job cannot be read and has failed: %s", exc, extra={"action": "job_unreadable", "job": job_id})  # noqa: TRY400 - no bug
         failed = rows.read_job(connection, row)
         JOBS.overwrite(connection, failed)
+        note_remote_due(connection, failed)
         return failed
 
 
 def save_job(connection: sqlite3.Connection, before: Job, after: Job, now: datetime) -> Job:
     """Write a changed job; the number that an unsuccessful one held goes to gc."""
     JOBS.update(connection, before, after)
-    if after.is_terminal and after.status is not JobStatus.SUCCEEDED and after.reserved_version is not None:
+    if after.remote_due != before.remote_due:
+        note_remote_due(connection, after)
+    has_failed = after.is_terminal and after.status is not JobStatus.SUCCEEDED
+    if has_failed and not before.is_terminal and after.reserved_version is not None:
         discard(connection, after.asset_id, after.reserved_version, now)
     return after
+
+
+def note_remote_due(connection: sqlite3.Connection, job: Job) -> None:
+    """Write when somebody has to look at the job's service, or that nobody has to."""
+    if job.remote is None or job.remote_due is None:
+        connection.execute("DELETE FROM remote WHERE job_id = ?", (job.job_id,))
+        return
+    connection.execute(
+        "INSERT OR REPLACE INTO remote(job_id, service, due) VALUES(?, ?, ?)",
+        (job.job_id, job.remote.service, to_millis(job.remote_due)),
+    )
 
 
 def find_twin(connection: sqlite3.Connection, job: Job, *, paid: bool) -> Job | None:

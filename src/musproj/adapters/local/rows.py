@@ -11,6 +11,7 @@ from musproj.codec import from_plain
 from musproj.domain.asset import Asset, Upload
 from musproj.domain.ids import AssetId, JobId, Owner
 from musproj.domain.job import Attempt, Job, JobError, JobInput, JobStatus
+from musproj.domain.remote import RemoteOp
 from musproj.domain.times import from_millis, to_millis
 from musproj.domain.version import Attachment, File, Provenance, Version
 from musproj.errors import CorruptRecordError
@@ -80,6 +81,7 @@ JOBS: Table[Job] = Table(
         mapping("result"),
         record("error", JobError),
         records("history", Attempt),
+        record("remote", RemoteOp),
     ),
     derived={
         "asset_id": lambda job: job.asset_id,

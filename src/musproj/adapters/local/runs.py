@@ -1,8 +1,9 @@
 """The life of one run: begin, beat, reserve, commit, release; each in the transaction of its caller."""
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
+from typing import TypeVar
 
 from musproj.adapters.local.records import (
     asset_lives,
@@ -18,9 +19,11 @@ from musproj.adapters.local.records import (
 from musproj.adapters.local.selection import has_slot
 from musproj.domain import ledger
 from musproj.domain.ids import JobId
-from musproj.domain.job import JobStatus
+from musproj.domain.job import Job, JobStatus
 from musproj.domain.ledger import Failure, Rules, Worker
 from musproj.ports.jobs import Beat, Publication
+
+A = TypeVar("A")
 
 
 def begin(
@@ -108,10 +111,17 @@ def release(
     connection: sqlite3.Connection, job_id: JobId, token: str, failure: Failure, *, now: datetime, rules: Rules
 ) -> ledger.ReleaseAnswer:
     """Take the run off its worker."""
+    return change(connection, job_id, now, lambda job, at: ledger.release(job, token, failure, now=at, rules=rules))
+
+
+def change(
+    connection: sqlite3.Connection, job_id: JobId, now: datetime, decide: Callable[[Job, datetime], tuple[Job, A]]
+) -> A | ledger.Stale:
+    """Write the job that `decide` returns, where it differs; an unknown one is nobody's."""
     job = load_job(connection, job_id)
     if job is None:
         return ledger.Stale()
-    after, answer = ledger.release(job, token, failure, now=now, rules=rules)
+    after, answer = decide(job, now)
     if after is not job:
         save_job(connection, job, after, now)
     return answer

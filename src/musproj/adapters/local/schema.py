@@ -90,7 +90,20 @@ _FIRST = (
     f"PRAGMA application_id = {APPLICATION_ID}",
 )
 
-MIGRATIONS = (_FIRST,)
+_REMOTE = (
+    # remote: RemoteOp, as JSON. Table remote: jobs whose service is to be looked at, by when.
+    "ALTER TABLE job ADD COLUMN remote TEXT",
+    f"CREATE TABLE remote(job_id TEXT PRIMARY KEY, service TEXT NOT NULL, due INT NOT NULL) {_BY_KEY}",
+    "CREATE INDEX remote_due ON remote(due)",
+    # What all workers know of an account: `leader`, `budget`, `held`, `pause`, and `spent:<day>:<token>`.
+    f"""
+    CREATE TABLE account(
+      account TEXT NOT NULL, name TEXT NOT NULL, value TEXT NOT NULL, until INT NOT NULL,
+      PRIMARY KEY(account, name)) {_BY_KEY}
+    """,
+)
+
+MIGRATIONS = (_FIRST, _REMOTE)
 CURRENT = len(MIGRATIONS)
 
 

@@ -1,7 +1,8 @@
 """Jobs in memory."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from typing import TypeVar
 
 from musproj.adapters.memory import paging
 from musproj.adapters.memory.feed import MemoryFeed
@@ -13,6 +14,7 @@ from musproj.domain.cursors import place_of
 from musproj.domain.ids import JobId, Owner
 from musproj.domain.job import Job, JobStatus
 from musproj.domain.ledger import Rules, Worker
+from musproj.domain.remote import RemoteOp
 from musproj.domain.version import Version
 from musproj.errors import JobNotFoundError, VersionNotFoundError
 from musproj.ports.assets import Idempotency, Page
@@ -30,6 +32,8 @@ from musproj.ports.jobs import (
     SubmitAnswer,
     Tick,
 )
+
+A = TypeVar("A")
 
 
 class MemoryJobStore(JobStore):
@@ -135,15 +139,31 @@ class MemoryJobStore(JobStore):
 
     def release(self, job_id: JobId, token: str, failure: ledger.Failure) -> ledger.ReleaseAnswer:
         """Ask the ledger."""
+        return self._change(job_id, lambda job, now: ledger.release(job, token, failure, now=now, rules=self._rules))
+
+    def note(self, job_id: JobId, token: str, op: RemoteOp) -> ledger.NoteAnswer:
+        """Ask the ledger."""
+        return self._change(job_id, lambda job, now: ledger.note(job, token, op, now=now))
+
+    def park(self, job_id: JobId, token: str, op: RemoteOp, *, until: datetime, stage: str) -> ledger.ParkAnswer:
+        """Ask the ledger."""
+        return self._change(job_id, lambda job, now: ledger.park(job, token, op, until=until, stage=stage, now=now))
+
+    def hear(self, job_id: JobId, op: RemoteOp, *, percent: int | None = None) -> ledger.HearAnswer:
+        """Ask the ledger."""
+        return self._change(job_id, lambda job, now: ledger.hear(job, op, percent=percent, now=now))
+
+    def remotes(self, *, limit: int, service: str | None = None) -> Sequence[Job]:
+        """Look at every job."""
         with self._state.lock:
-            job = self._state.jobs.get(job_id)
-            if job is None:
-                return ledger.Stale()
             now = self._clock.now()
-            after, answer = ledger.release(job, token, failure, now=now, rules=self._rules)
-            if after is not job:
-                self._state.save_job(after, now)
-            return answer
+            found = [
+                (job.remote_due, job)
+                for job in self._state.jobs.values()
+                if job.remote and job.remote_due and service in (None, job.remote.service)
+            ]
+        due = [entry for entry in found if service is not None or entry[0] <= now]
+        return [job for _, job in sorted(due, key=lambda entry: (entry[0], entry[1].job_id))[:limit]]
 
     def cancel(self, owner: Owner, job_id: JobId) -> ledger.CancelAnswer:
         """Ask the ledger."""
@@ -192,6 +212,17 @@ class MemoryJobStore(JobStore):
         return MemoryFeed(lambda: self._state.changes)
 
     # ── below the methods of the port ──
+
+    def _change(self, job_id: JobId, decide: Callable[[Job, datetime], tuple[Job, A]]) -> A | ledger.Stale:
+        with self._state.lock:
+            job = self._state.jobs.get(job_id)
+            if job is None:
+                return ledger.Stale()
+            now = self._clock.now()
+            after, answer = decide(job, now)
+            if after is not job:
+                self._state.save_job(after, now)
+            return answer
 
     def _replayed(self, owner: Owner, idempotency: Idempotency | None) -> Job | None:
         made = idempotency and self._state.job_keys.made_by(owner, idempotency, self._clock.now())

@@ -1,6 +1,7 @@
 """The memory adapters behind their scheme, `memory:`."""
 
 from musproj.adapters.memory import MemoryAssetStore, MemoryJobQueue, MemoryJobStore, MemoryState, MemoryStorage
+from musproj.adapters.memory.accounts import MemoryAccounts
 from musproj.errors import ConfigurationError
 from musproj.ports.plugin import OpenedMetadata, OpenedStorage, PluginContext
 
@@ -17,6 +18,7 @@ def open_metadata(url: str, context: PluginContext) -> OpenedMetadata:  # noqa: 
         assets=MemoryAssetStore(state, context.clock),
         jobs=MemoryJobStore(state, context.clock, context.rules),
         close=lambda: None,
+        accounts=MemoryAccounts(state, context.clock),
         backend=state,
     )
 

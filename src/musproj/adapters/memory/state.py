@@ -118,7 +118,8 @@ class MemoryState:
             return job  # a beat or a reservation: no work for anybody else
         self.chances += 1
         has_failed = job.is_terminal and job.status is not JobStatus.SUCCEEDED
-        if has_failed and job.reserved_version is not None:
+        ends = before is None or not before.is_terminal
+        if ends and has_failed and job.reserved_version is not None:
             self.discard(job.asset_id, job.reserved_version, now)
         return job
 

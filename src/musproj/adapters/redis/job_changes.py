@@ -26,7 +26,9 @@ def add_change(
     if after.status is not before.job.status:
         _move(plan, backend, before, after)
     _mind_lease(plan, backend, before, after, slots)
-    if after.is_terminal:
+    if after.remote_due != before.job.remote_due:
+        add_remote_due(plan, backend, after)
+    if after.is_terminal and not before.job.is_terminal:
         _end(plan, backend, after)
     _tell(plan, backend, before.job, after)
 
@@ -43,6 +45,8 @@ def add_redelivery(plan: Plan, backend: RedisBackend, before: StoredJob, after: 
     drop_taken(plan, backend, before.job, before.delivery)
     drop_waiting(plan, backend, before.job, before.delivery)
     add_delivery(plan, backend, after, before.delivery + 1)
+    if after.remote_due != before.job.remote_due:
+        add_remote_due(plan, backend, after)
     _tell(plan, backend, before.job, after)
 
 
@@ -102,6 +106,18 @@ def add_repair(plan: Plan, backend: RedisBackend, corrupt: StoredJob, was: str |
     _give_up_slots(plan, backend, job, "po")
     plan.write("EXPIRE", keys.job(job.job_id), KEPT_S[job.status])
     plan.write("PUBLISH", keys.changes, job.job_id)
+
+
+def add_remote_due(plan: Plan, backend: RedisBackend, job: Job) -> None:
+    """Write when somebody has to look at the job's service, or that nobody has to."""
+    if job.remote is None:
+        return
+    key, due = backend.keys.remotes(job.remote.service), job.remote_due
+    plan.write("SADD", backend.keys.services, job.remote.service)
+    if due is None:
+        plan.write("ZREM", key, job.job_id)
+    else:
+        plan.write("ZADD", key, to_millis(due), job.job_id)
 
 
 def add_discard(plan: Plan, backend: RedisBackend, job: Job, number: int, at: int) -> None:

@@ -11,6 +11,7 @@ import attrs
 from musproj.codec import from_plain, to_plain
 from musproj.domain.ids import AssetId, JobId, Owner
 from musproj.domain.job import SINGLE_PORT, Attempt, Job, JobError, JobInput, JobStatus
+from musproj.domain.remote import RemoteOp
 from musproj.domain.times import from_millis, to_millis
 from musproj.errors import CorruptRecordError
 
@@ -134,6 +135,7 @@ FIELDS = (
     Field("lost", "lost", load=int, default=0),
     Field("interrupts", "interrupts", load=int, default=0),
     Field("timeouts", "timeouts", load=int, default=0),
+    Field("remote", "remote", as_json, lambda value: from_plain(RemoteOp, json.loads(value))),
 )
 """One field each; inputs, error and history are below."""
 

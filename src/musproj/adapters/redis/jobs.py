@@ -16,6 +16,8 @@ from musproj.domain import ledger
 from musproj.domain.ids import JobId, Owner
 from musproj.domain.job import TERMINAL, Job, JobStatus
 from musproj.domain.ledger import Worker
+from musproj.domain.remote import RemoteOp
+from musproj.domain.times import to_millis
 from musproj.errors import JobNotFoundError
 from musproj.ports.assets import Idempotency, Page
 from musproj.ports.changes import ChangeFeed
@@ -78,6 +80,42 @@ class RedisJobStore(JobStore):
     def release(self, job_id: JobId, token: str, failure: ledger.Failure) -> ledger.ReleaseAnswer:
         """Ask the ledger."""
         return self._backend.change(partial(runs.release, self._backend, job_id, token, failure))
+
+    def note(self, job_id: JobId, token: str, op: RemoteOp) -> ledger.NoteAnswer:
+        """Ask the ledger; what may be a call that costs money follows, so a replica shall know of it."""
+        decide = partial(runs.note, self._backend, job_id, token, op)
+        return self._backend.change(decide, is_acknowledged=True)
+
+    def park(self, job_id: JobId, token: str, op: RemoteOp, *, until: datetime, stage: str) -> ledger.ParkAnswer:
+        """Ask the ledger."""
+        decide = partial(runs.park, self._backend, job_id, token, op, until=until, stage=stage)
+        return self._backend.change(decide, is_acknowledged=True)
+
+    def hear(self, job_id: JobId, op: RemoteOp, *, percent: int | None = None) -> ledger.HearAnswer:
+        """Ask the ledger."""
+        return self._backend.change(partial(runs.hear, self._backend, job_id, op, percent=percent))
+
+    def remotes(self, *, limit: int, service: str | None = None) -> Sequence[Job]:
+        """Follow the sets of what is due."""
+        keys = self._backend.keys
+        if service is None:
+            now, (services,) = self._backend.read_at(("SMEMBERS", keys.services))
+            until, names = str(to_millis(now)), sorted(name.decode() for name in services)
+        else:
+            until, names = "+inf", [service]
+        if not names:
+            return []
+        replies = self._backend.read(
+            *(("ZRANGEBYSCORE", keys.remotes(name), "-inf", until, "LIMIT", 0, limit) for name in names)
+        )
+        places = [(name, JobId(found.decode())) for name, reply in zip(names, replies, strict=True) for found in reply]
+        due: list[tuple[datetime, Job]] = []
+        for (name, job_id), stored in zip(places, find_jobs(self._backend, [i for _, i in places]), strict=True):
+            if stored is not None and stored.job.remote_due is not None:
+                due.append((stored.job.remote_due, stored.job))
+            else:
+                runs.forget_remote(self._backend, name, job_id, stored)
+        return [job for _, job in sorted(due, key=lambda entry: (entry[0], entry[1].job_id))[:limit]]
 
     def cancel(self, owner: Owner, job_id: JobId) -> ledger.CancelAnswer:
         """Ask the ledger."""

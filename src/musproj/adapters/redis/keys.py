@@ -131,6 +131,38 @@ class Keys:
         """Hash: worker → JSON of what it last said of itself."""
         return f"{self.prefix}workers"
 
+    # ── outside services ──
+
+    @property
+    def services(self) -> str:
+        """Set: every service that has worked for a job."""
+        return f"{self.prefix}remote:services"
+
+    def remotes(self, service: str) -> str:
+        """Sorted set: jobs whose service is to be looked at, by when, ms."""
+        return f"{self.prefix}remote:{service}:due"
+
+    def leader(self, account: str) -> str:
+        """String: who polls the account."""
+        return f"{self.prefix}remote:{account}:leader"
+
+    def call_budget(self, account: str) -> str:
+        """String: the theoretical arrival time of the next call, microseconds."""
+        return f"{self.prefix}remote:{account}:budget"
+
+    def call_hold(self, account: str) -> str:
+        """String: until when nobody calls, microseconds."""
+        return f"{self.prefix}remote:{account}:held"
+
+    @property
+    def pauses(self) -> str:
+        """Hash: account → JSON of why nobody calls it."""
+        return f"{self.prefix}remote:pauses"
+
+    def spent(self, account: str, day: str) -> str:
+        """Hash: operation token → what it costs."""
+        return f"{self.prefix}remote:{account}:spent:{day}"
+
     # ── slots ──
 
     def type_slots(self, job_type: str) -> str:

@@ -21,6 +21,7 @@ def open_metadata(url: str, context: PluginContext) -> OpenedMetadata:
     """
     for module in ("redis", "hiredis"):
         require(module, "redis")
+    from musproj.adapters.redis.accounts import RedisAccounts
     from musproj.adapters.redis.assets import RedisAssetStore
     from musproj.adapters.redis.backend import RedisBackend
     from musproj.adapters.redis.connection import RedisConnection
@@ -47,6 +48,7 @@ def open_metadata(url: str, context: PluginContext) -> OpenedMetadata:
         assets=RedisAssetStore(backend),
         jobs=RedisJobStore(backend),
         close=connection.close,
+        accounts=RedisAccounts(backend),
         backend=backend,
         check_writable=partial(check_writable, backend),
         examine=partial(examine, backend, context.queue_name),

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from musproj.adapters.redis.backend import CHANGED, RedisBackend, Settled, Step
 from musproj.adapters.redis.deliveries import parked_member, place_in_line, suits
-from musproj.adapters.redis.job_changes import add_change, add_discard, add_postponement
+from musproj.adapters.redis.job_changes import add_change, add_discard, add_postponement, add_redelivery
 from musproj.adapters.redis.job_reads import as_submitted, read_for_change
 from musproj.adapters.redis.job_records import StoredJob
 from musproj.adapters.redis.plan import Applied, Plan, Refused
@@ -18,6 +18,7 @@ from musproj.domain.asset import AssetStatus
 from musproj.domain.ids import JobId, Owner
 from musproj.domain.job import Job, JobStatus
 from musproj.domain.ledger import Failure, Worker
+from musproj.domain.remote import RemoteOp
 from musproj.domain.times import to_millis
 from musproj.ports.jobs import Beat, Publication
 
@@ -140,6 +141,54 @@ def release(
         return Settled(ledger.Stale())
     after, answer = ledger.release(stored.job, token, failure, now=now, rules=backend.rules)
     return _changed(backend, stored, after, answer, now)
+
+
+def note(
+    backend: RedisBackend, job_id: JobId, token: str, op: RemoteOp
+) -> Step[ledger.NoteAnswer] | Settled[ledger.NoteAnswer]:
+    """Record the next state of a run's remote operation."""
+    now, stored = read_for_change(backend, job_id)
+    if stored is None:
+        return Settled(ledger.Stale())
+    after, answer = ledger.note(stored.job, token, op, now=now)
+    return _changed(backend, stored, after, answer, now)
+
+
+def park(
+    backend: RedisBackend, job_id: JobId, token: str, op: RemoteOp, *, until: datetime, stage: str
+) -> Step[ledger.ParkAnswer] | Settled[ledger.ParkAnswer]:
+    """Record it, and let the job wait for its service."""
+    now, stored = read_for_change(backend, job_id)
+    if stored is None:
+        return Settled(ledger.Stale())
+    after, answer = ledger.park(stored.job, token, op, until=until, stage=stage, now=now)
+    return _changed(backend, stored, after, answer, now)
+
+
+def hear(
+    backend: RedisBackend, job_id: JobId, op: RemoteOp, *, percent: int | None
+) -> Step[ledger.HearAnswer] | Settled[ledger.HearAnswer]:
+    """Record what was heard from a service; deliver a job that has something to do."""
+    now, stored = read_for_change(backend, job_id)
+    if stored is None:
+        return Settled(ledger.Stale())
+    after, answer = ledger.hear(stored.job, op, percent=percent, now=now)
+    if after.run_at == stored.job.run_at:
+        return _changed(backend, stored, after, answer, now)
+    plan = Plan(at=to_millis(now))
+    add_redelivery(plan, backend, stored, after)
+    return Step(plan=plan, answer=lambda _: answer)
+
+
+def forget_remote(backend: RedisBackend, service: str, job_id: JobId, stored: StoredJob | None) -> None:
+    """Look after a job's service no longer: its record is gone, or tells nothing of one."""
+    plan, key = Plan(), backend.keys.job(job_id)
+    if stored is None:
+        plan.require_presence(key, present=False)
+    else:
+        plan.require(key, "rev", str(stored.revision))
+    plan.write("ZREM", backend.keys.remotes(service), job_id)
+    plan.apply(backend.connection)
 
 
 def cancel(

@@ -8,6 +8,7 @@ import attrs
 from musproj.adapters.redis.backend import RedisBackend, Step
 from musproj.adapters.redis.client_keys import ClientKey
 from musproj.adapters.redis.deliveries import add_delay, add_delivery
+from musproj.adapters.redis.job_changes import add_remote_due
 from musproj.adapters.redis.job_reads import find_jobs
 from musproj.adapters.redis.job_records import to_fields
 from musproj.adapters.redis.plan import Plan, Refused
@@ -40,6 +41,8 @@ def add_submission(plan: Plan, backend: RedisBackend, job: Job) -> None:
         add_delivery(plan, backend, job, 1)
     else:
         add_delay(plan, backend, job)
+    if job.remote_due is not None:
+        add_remote_due(plan, backend, job)
     plan.write("PUBLISH", keys.changes, job.job_id)
 
 

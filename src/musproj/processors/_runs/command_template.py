@@ -1,16 +1,10 @@
 """The arguments of a program with names in braces, which become files and numbers, each within its argument."""
 
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import attrs
 
-_PLACEHOLDER = re.compile(r"\{([a-z_][a-z0-9_]*(?:\.[a-z_][a-z0-9_]*)?)\}", re.IGNORECASE)
-
-
-def placeholders(arguments: Iterable[str]) -> list[str]:
-    """Return the names in braces."""
-    return [name for argument in arguments for name in _PLACEHOLDER.findall(argument)]
+from musproj.application.processor_file import PLACEHOLDER, as_text
 
 
 @attrs.frozen(kw_only=True)
@@ -30,13 +24,5 @@ class Template:
         values = {port: f"./{name}" for port, name in inputs.items()}
         values |= {f"output.{port}": f"./{name}" for port, name in self.outputs.items()}
         values["output"] = f"./{next(iter(self.outputs.values()))}"
-        values |= {f"params.{name}": _text(value) for name, value in params.items()}
-        return [_PLACEHOLDER.sub(lambda found: values[found[1]], argument) for argument in self.arguments]
-
-
-def _text(value: object) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, float):
-        return f"{value:.10f}".rstrip("0").rstrip(".")  # no exponent: not every program reads one
-    return str(value)
+        values |= {f"params.{name}": as_text(value) for name, value in params.items()}
+        return [PLACEHOLDER.sub(lambda found: values[found[1]], argument) for argument in self.arguments]

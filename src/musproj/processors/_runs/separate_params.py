@@ -11,6 +11,7 @@ from musproj.processors._runs.fields import InputParams, choice, number, text_or
 class SeparateParams(InputParams):
     """How to take a mix apart."""
 
+    engine: Literal["local", "lalal"] = choice("local", ("local", "lalal"), "Here, or by LALAL.AI, for minutes.")
     model: str | None = text_or_none(r".{1,255}", "Name of an ONNX model of this installation; without one: basic.")
     model_sha256: str | None = text_or_none(r"[0-9a-f]{64}", "Refuse another model than the one with this hash.")
     segment_seconds: float = number(20.0, 10.0, 60.0, "s", "Looked at together; the accompaniment repeats within it.")

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from musproj.adapters.local.accounts import LocalAccounts
 from musproj.adapters.local.assets import LocalAssetStore
 from musproj.adapters.local.database import LocalDatabase
 from musproj.adapters.local.jobs import LocalJobStore
@@ -43,4 +44,5 @@ def ledger_of(database: LocalDatabase, clock: FakeClock, rules: Rules | None = N
         assets=LocalAssetStore(database, clock),
         jobs=LocalJobStore(database, clock, rules),
         queue=LocalJobQueue(database, clock, rules),
+        accounts=LocalAccounts(database, clock),
     )

@@ -31,7 +31,14 @@ def test_jobs_submitted_to_the_metadata_come_out_of_the_queue(context: PluginCon
     metadata = open_metadata(url, context)
     with closing(metadata):
         queue = open_queue(url, context, metadata)
-        ledger = Ledger(clock=clock, rules=context.rules, assets=metadata.assets, jobs=metadata.jobs, queue=queue)
+        ledger = Ledger(
+            clock=clock,
+            rules=context.rules,
+            assets=metadata.assets,
+            jobs=metadata.jobs,
+            queue=queue,
+            accounts=metadata.accounts,
+        )
         job = ledger.submit(ledger.ready())
         run = queue.claim(new_worker())
         assert run is not None

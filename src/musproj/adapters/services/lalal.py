@@ -1,0 +1,210 @@
+"""LALAL.AI v1 (https://www.lalal.ai/api/v1/): upload, split, one question for all tasks, both tracks.
+
+A task's id is told once, and tasks cannot be listed: what makes a repeated split safe is its key, until the task
+starts. All calls are POST.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, cast
+
+import attrs
+
+from musproj.adapters.services.client import ApiClient
+from musproj.adapters.services.failures import scrub
+from musproj.adapters.services.fetch import ResultFetcher
+from musproj.adapters.services.results import fetch_output
+from musproj.domain.remote import Cost, RemoteFault, RemoteOp, RemotePhase, as_key
+from musproj.errors import RemoteRejectedError
+from musproj.ports.processor import RemoteTask
+from musproj.ports.remote import (
+    CallClass,
+    CallError,
+    Caps,
+    Fetched,
+    RemoteInput,
+    RemoteOutput,
+    RemoteService,
+    RemoteState,
+    Update,
+)
+
+NAME = "lalal"
+URL = "https://www.lalal.ai/api/v1/"
+HOSTS = ("lalal.ai", "*.lalal.ai")
+UPGRADED = ("*.lalal.ai",)
+"""The addresses of results are given as plain http."""
+MINUTE = "minute"
+UNKNOWN_S = 3_600.0
+"""Assumed of an input of unknown length, for the estimate."""
+LIFE = timedelta(hours=24)
+MAX_BYTES = 10_000_000_000
+BLOCK_BYTES = 64 << 10
+UPLOAD_ANSWER_S = 300.0
+_KEY_USED = "idempotency_key_used"
+_TRACKS = ("stem", "back")
+
+
+@attrs.frozen(kw_only=True)
+class Lalal(RemoteService):
+    """One license key at LALAL.AI."""
+
+    api: ApiClient
+    fetcher: ResultFetcher
+    account: str = "default"
+    prefix: str = "musproj"
+    """Of the names of our files."""
+
+    @property
+    def name(self) -> str:
+        """The service."""
+        return NAME
+
+    @property
+    def caps(self) -> Caps:
+        """What it documents: 30 questions a minute, of which 24 + 4 at most are asked."""
+        return Caps(
+            idempotency="until_start", poll_batch=200, calls_per_minute=24.0, burst=4, limits_polls_alone=True, upload_life=LIFE,
+            task_life=LIFE, max_upload_bytes=MAX_BYTES, max_running=50,
+        )  # fmt: skip
+
+    def estimate(self, task: RemoteTask, duration: float | None) -> Cost:
+        """Return the input's minutes, for each stem."""
+        seconds = UNKNOWN_S if duration is None else duration
+        return Cost(unit=MINUTE, estimate=seconds * _stems(task) / 60)
+
+    def create(self, op: RemoteOp, task: RemoteTask, source: RemoteInput, hook: str | None) -> RemoteOp:
+        """Do nothing: it has no drafts."""
+        raise NotImplementedError
+
+    def upload(self, op: RemoteOp, task: RemoteTask, source: RemoteInput) -> RemoteOp:  # noqa: ARG002 - one for all tasks
+        """Send the input, block by block."""
+        name = f"{self.prefix}-{op.token[:8]}.{source.extension}"
+        headers = {
+            "Content-Type": "application/octet-stream",
+            "Content-Disposition": f'attachment; filename="{name}"',
+            "Content-Length": str(source.size),  # else it would be sent in chunks
+        }
+        answer = self.api.call(
+            "POST", "upload/", content=_blocks(source.path()), headers=headers, read_timeout=UPLOAD_ANSWER_S
+        )
+        expires = datetime.fromtimestamp(int(answer["expires"]), UTC)
+        return op.enter(RemotePhase.STAGED, upload_ref=str(answer["id"]), upload_expires=expires)
+
+    def submit(self, op: RemoteOp, task: RemoteTask, source: RemoteInput, hook: str | None) -> RemoteOp:  # noqa: ARG002 - it has its input, and no webhooks
+        """Split, which bills."""
+        body = {
+            "source_id": op.upload_ref,
+            "presets": task.request["presets"],
+            "idempotency_key": as_key(op.token),
+        }
+        try:
+            answer = self.api.call("POST", f"split/{task.request['call']}/", is_effect=True, json=body)
+        except CallError as exc:
+            raise _meant(exc) from exc
+        return attrs.evolve(op, remote_id=str(answer["task_id"]))
+
+    def find(self, op: RemoteOp) -> RemoteOp | None:
+        """Do nothing: it has no list."""
+        raise NotImplementedError
+
+    def poll(self, ops: Sequence[RemoteOp]) -> Mapping[str, Update]:
+        """Ask for all of them at once."""
+        found = self._check([op.remote_id for op in ops if op.remote_id])
+        return {op.token: _update(found.get(op.remote_id or "")) for op in ops}
+
+    def outputs(self, op: RemoteOp) -> Iterable[RemoteOutput]:
+        """Return the tracks, by their label."""
+        found = self._check([op.remote_id or ""]).get(op.remote_id or "") or {}
+        if found.get("status") != "success":
+            raise CallError(CallClass.STALE, "LALAL.AI knows the task no more")
+        for track in _tracks(found):
+            yield RemoteOutput(label=str(track["label"]), url=str(track["url"]), size=track.get("size"))
+
+    def fetch(self, output: RemoteOutput, target: Path, *, max_bytes: int, check: Callable[[], None]) -> Fetched:
+        """Download a track, without our key."""
+        return fetch_output(self.fetcher, output, target, max_bytes=max_bytes, check=check)
+
+    def cancel(self, op: RemoteOp) -> None:
+        """Stop this task; an answer that it does not run is as good."""
+        if op.remote_id:
+            self.api.call("POST", "cancel/", json={"task_ids": [op.remote_id]})
+
+    def cleanup(self, op: RemoteOp) -> None:
+        """Delete the source, which stops its tasks and deletes their results."""
+        if op.upload_ref is None:
+            return
+        try:
+            self.api.call("POST", "delete/", json={"source_id": op.upload_ref})
+        except CallError as exc:
+            if exc.kind is not CallClass.REJECTED:  # it is gone already, or never was
+                raise
+
+    def balance(self) -> tuple[float, str]:
+        """Return the minutes that are left."""
+        return float(self.api.call("POST", "limits/minutes_left/")["minutes_left"]), MINUTE
+
+    def close(self) -> None:
+        """Hold nothing: the transport is its opener's."""
+
+    def _check(self, task_ids: Sequence[str]) -> Mapping[str, Mapping[str, Any]]:
+        result = self.api.call("POST", "check/", json={"task_ids": list(task_ids)}).get("result")
+        return cast("Mapping[str, Mapping[str, Any]]", result) if isinstance(result, dict) else {}
+
+
+def _stems(task: RemoteTask) -> int:
+    presets = cast("Mapping[str, Any]", task.request["presets"])
+    return len(presets.get("stem_list") or ("one",))
+
+
+def _blocks(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as source:
+        while block := source.read(BLOCK_BYTES):
+            yield block
+
+
+def _meant(exc: CallError) -> CallError:
+    """Return the failure of a split as the engine takes it."""
+    if exc.code == _KEY_USED:  # there is a task of ours, whose id was never told: nothing that a refusal is
+        return CallError(CallClass.AMBIGUOUS, exc.message, status=exc.status, code=exc.code, request_id=exc.request_id)
+    if exc.kind is CallClass.REJECTED and "source" in f"{exc.code} {exc.message}":
+        return CallError(CallClass.STALE, exc.message, status=exc.status, code=exc.code, request_id=exc.request_id)
+    return exc
+
+
+def _update(found: Mapping[str, Any] | None) -> Update:
+    match (found or {}).get("status"):
+        case "progress":
+            done = found.get("progress") if found else None
+            fraction = done / 100 if isinstance(done, int | float) else None
+            return Update(state=RemoteState.RUNNING if fraction else RemoteState.QUEUED, fraction=fraction)
+        case "success":
+            return Update(state=RemoteState.FINISHED, fraction=1.0, actual=_minutes(found or {}))
+        case "error":
+            return Update(state=RemoteState.FAILED, fault=_fault(found or {}))
+        case "cancelled":
+            return Update(state=RemoteState.CANCELLED)
+        case _:  # server_error, a status of the future, or no word of it
+            return Update(state=RemoteState.GONE)
+
+
+def _fault(found: Mapping[str, Any]) -> RemoteFault:
+    error = found.get("error")
+    detail = error.get("detail") if isinstance(error, dict) else error
+    return RemoteFault(code=RemoteRejectedError.code, message=f"LALAL.AI: {scrub(str(detail or 'no reason given'))}")
+
+
+def _tracks(found: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    result = found.get("result")
+    tracks = result.get("tracks") if isinstance(result, dict) else None
+    return [track for track in tracks or () if isinstance(track, dict) and track.get("type") in _TRACKS]
+
+
+def _minutes(found: Mapping[str, Any]) -> float | None:
+    """Return what the task should have cost: its minutes for each stem."""
+    result = found.get("result")
+    duration = result.get("duration") if isinstance(result, dict) else None
+    labels = [str(track["label"]) for track in _tracks(found) if track.get("type") == "stem"]
+    stems = len({label.partition("@")[0] for label in labels}) or 1
+    return duration * stems / 60 if isinstance(duration, int | float) else None

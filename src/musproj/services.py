@@ -1,0 +1,167 @@
+"""The outside services that the settings have a key for, and the policy of their use."""
+
+from collections.abc import Callable, Iterable, Mapping
+from datetime import timedelta
+from functools import partial
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
+from musproj.application.http_profile import HttpProfile
+from musproj.application.remote_execution import Outside, Services
+from musproj.application.remote_policy import RemotePolicy
+from musproj.domain import media
+from musproj.domain.keys import ObjectKey
+from musproj.errors import ConfigurationError
+from musproj.ports.plugin import OpenedMetadata, OpenedStorage, ServiceContext
+from musproj.ports.remote import RemoteService
+from musproj.registry import SERVICES, load, require
+from musproj.settings import Settings
+
+PROFILE = "musproj.adapters.services.plugin:open_profile"
+URL_LIFE = timedelta(hours=24)
+"""Of an input's address: it must outlive the service's queue."""
+
+Opener = Callable[[ServiceContext], RemoteService]
+
+
+class ConfiguredServices(Services):
+    """Opens each service once, when it is first needed."""
+
+    __slots__ = ("_keys", "_opened", "_profiles", "_settings")
+
+    def __init__(self, settings: Settings, profiles: Iterable[HttpProfile] = ()) -> None:
+        """Take the keys of `settings`, and the services that `profiles` describe, of which some need none.
+
+        Raises:
+            ConfigurationError: a setting of keys is malformed.
+        """
+        self._settings = settings
+        self._profiles = {profile.name: profile for profile in profiles}
+        self._keys = {**dict.fromkeys(self._profiles, ""), **keys_of(settings)}
+        self._opened: dict[str, RemoteService] = {}
+
+    def names(self) -> frozenset[str]:
+        """Return the services that have a key here."""
+        return frozenset(self._keys)
+
+    def open(self, name: str) -> RemoteService:
+        """Return the service.
+
+        Raises:
+            ConfigurationError: it has no key here, or the key or a library is not there.
+        """
+        if name not in self._opened:
+            self._opened[name] = self._open(name)
+        return self._opened[name]
+
+    def close(self) -> None:
+        """Close what was opened."""
+        for service in self._opened.values():
+            service.close()
+        self._opened.clear()
+
+    def _open(self, name: str) -> RemoteService:
+        if name not in self._keys:
+            raise ConfigurationError(f"{name} has no key here.", hint=f"Set MUSPROJ_{name.upper()}_KEY.")
+        require("httpx", "services")
+        plugin: Opener = load(SERVICES, name) if name not in self._profiles else self._open_profile(name)
+        settings = self._settings
+        return plugin(
+            ServiceContext(
+                name=name,
+                key=self._keys[name],
+                url={"auphonic": settings.auphonic_url, "lalal": settings.lalal_url}.get(name, ""),
+                private_hosts=frozenset(settings.private_hosts),
+                result_hosts=settings.result_hosts,
+                prefix=settings.service_prefix,
+                takes_urls=settings.auphonic_input != "upload",
+            )
+        )
+
+    def _open_profile(self, name: str) -> Opener:
+        opener: Callable[[HttpProfile, ServiceContext], RemoteService] = load("musproj.profile", PROFILE)
+        return partial(opener, self._profiles[name])
+
+
+def keys_of(settings: Settings) -> dict[str, str]:
+    """Return service → key, of those that have one.
+
+    Raises:
+        ConfigurationError: one is not written as `name=key`.
+    """
+    named = {"auphonic": settings.auphonic_key, "lalal": settings.lalal_key}
+    return {name: key for name, key in named.items() if key} | pairs(settings.service_keys, "service_keys")
+
+
+def pairs(entries: tuple[str, ...], setting: str) -> dict[str, str]:
+    """Return name → value of entries such as `lalal=30`.
+
+    Raises:
+        ConfigurationError: one is not written so.
+    """
+    found: dict[str, str] = {}
+    for entry in entries:
+        name, equals, value = entry.partition("=")
+        if not equals or not name.strip() or not value.strip():
+            raise ConfigurationError(
+                f"MUSPROJ_{setting.upper()} is wrong.", hint="Write it like name=value,name=value.", setting=setting
+            )
+        found[name.strip()] = value.strip()
+    return found
+
+
+def policy_of(settings: Settings) -> RemotePolicy:
+    """Return the numbers that work at services goes by.
+
+    Raises:
+        ConfigurationError: a budget is no number.
+    """
+    return RemotePolicy(
+        first_poll_s=settings.remote_poll_s,
+        backoff_s=min(1.0, settings.remote_poll_s),
+        per_job=_amounts(settings.budget_per_job, "budget_per_job"),
+        per_day=_amounts(settings.budget_per_day, "budget_per_day"),
+        hook_base=settings.public_url.rstrip("/") or None,
+        hook_secret=settings.webhook_secret,
+    )
+
+
+def outside_of(
+    settings: Settings, services: Services, storage: OpenedStorage, metadata: OpenedMetadata
+) -> Outside | None:
+    """Return what a run needs to have its work done elsewhere; None where this installation keeps no accounts."""
+    if metadata.accounts is None:
+        return None
+
+    def signed_url(key: ObjectKey) -> str | None:
+        if storage.signed_urls is None:
+            return None
+        name = key.rpartition("/")[2]
+        url = storage.signed_urls.sign_get(
+            key,
+            filename=name,
+            content_type=media.CONTENT_TYPES.get(media.container_of(None, name) or "", media.OCTET_STREAM),
+            expires_in=URL_LIFE,
+        ).url
+        return url if settings.auphonic_input == "url" or _is_reachable(url) else None
+
+    return Outside(services=services, accounts=metadata.accounts, policy=policy_of(settings), signed_url=signed_url)
+
+
+def _amounts(entries: tuple[str, ...], setting: str) -> Mapping[str, float]:
+    try:
+        return {name: float(value) for name, value in pairs(entries, setting).items()}
+    except ValueError as exc:
+        raise ConfigurationError(f"MUSPROJ_{setting.upper()} holds no number.", setting=setting) from exc
+
+
+def _is_reachable(url: str) -> bool:
+    """Tell whether an outside service may reach the host of `url`: by https, and by no private address."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    if parts.scheme != "https" or "." not in host:
+        return False
+    try:
+        return ip_address(host).is_global
+    except ValueError:
+        return not host.endswith((".local", ".internal", ".localhost"))

@@ -1,0 +1,100 @@
+"""Asks outside services how far they are: in a process of its own, because the supervisor waits for nobody."""
+
+import logging
+import os
+import signal
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+import attrs
+
+from musproj.application.remote_poll import Poller
+from musproj.composition import MusProj
+from musproj.errors import UnavailableError
+
+log = logging.getLogger(__name__)
+
+IDLE_S, ECONOMY_IDLE_S = 5.0, 30.0
+"""Between two looks that found nothing to do, and the same where each command is paid for."""
+AWAY_S = 2.0
+"""Between two looks while the records are away."""
+RESTART_S = 5.0
+"""Between the end of a poller and the start of the next."""
+SHARE = 1 / 3
+"""Of the shortest time between two questions for one operation: how punctual a look is."""
+
+
+@attrs.frozen(kw_only=True)
+class Polling:
+    """What a poller's process is given."""
+
+    parent: int
+    """Pid of the supervisor."""
+    who: str
+
+
+def poller_of(mp: MusProj, who: str) -> Poller | None:
+    """Return the poller of the services that have a key here; None where there is nothing to poll."""
+    names = mp.services.names()
+    if not names or mp.outside is None:
+        return None
+    return Poller(
+        jobs=mp.metadata.jobs,
+        accounts=mp.outside.accounts,
+        services={name: mp.services.open(name) for name in names},
+        policy=mp.outside.policy,
+        clock=mp.clock,
+        who=who,
+    )
+
+
+def poll_for_ever(mp: MusProj, who: str) -> None:
+    """Look, and look again; a store that is away is waited for."""
+    poller = poller_of(mp, who)
+    idle = ECONOMY_IDLE_S if mp.settings.economy else IDLE_S
+    idle = min(idle, mp.settings.remote_poll_s)
+    while poller is not None:
+        try:
+            done = poller.round()
+        except UnavailableError as exc:
+            log.info("The records are away: %s", exc, extra={"action": "backend_unavailable"})
+            time.sleep(AWAY_S)
+            continue
+        time.sleep(min(idle, SHARE * mp.settings.remote_poll_s) if done else idle)
+
+
+@attrs.define(kw_only=True, eq=False)
+class PollerKeeper:
+    """Keeps one poller alive, where there is something to poll."""
+
+    start: Callable[[], int] | None
+    """Starts its process and returns the pid; None: nothing is to be polled."""
+    pid: int | None = None
+    _next_at: float = 0.0
+
+    def step(self, now: float) -> None:
+        """Start the poller, or start it again some time after its end."""
+        if self.start is None or now < self._next_at or self._is_running():
+            return
+        self._next_at = now + RESTART_S
+        with suppress(OSError):  # no process left: later
+            self.pid = self.start()
+
+    def close(self) -> None:
+        """Kill it; whatever it was about to do, the next one does."""
+        if self.pid is None:
+            return
+        with suppress(OSError):
+            os.kill(self.pid, signal.SIGKILL)
+            os.waitpid(self.pid, 0)
+        self.pid = None
+
+    def _is_running(self) -> bool:
+        if self.pid is None:
+            return False
+        with suppress(ChildProcessError):
+            if os.waitpid(self.pid, os.WNOHANG) == (0, 0):
+                return True
+        self.pid = None
+        return False
