@@ -137,6 +137,17 @@ def test_a_program_that_is_not_there_is_told(command, run):
         run(processor)
 
 
+def test_a_program_is_found_where_the_worker_found_it(command, run, tmp_path, monkeypatch):
+    folder = tmp_path / "somewhere"
+    folder.mkdir()
+    (folder / "own-python").symlink_to(sys.executable)
+    monkeypatch.setenv("PATH", str(folder))
+    processor = command(COPY, program="own-python")
+
+    assert missing_for(processor.spec) == []
+    assert run(processor)[0].files["made"].is_file()
+
+
 def test_several_inputs_and_outputs(command, run):
     swap = "import shutil, sys\nshutil.copy(sys.argv[1], sys.argv[4])\nshutil.copy(sys.argv[2], sys.argv[3])"
     outputs = {"one": {"extension": "wav", "kind": "first"}, "two": {"extension": "wav"}}

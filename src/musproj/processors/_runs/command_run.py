@@ -1,6 +1,7 @@
 """The run of a command: decode, start the program, wait for it, take what it wrote."""
 
 import os
+import shutil
 import subprocess
 import threading
 import time
@@ -14,13 +15,13 @@ from musproj.errors import ConfigurationError, OutputInvalidError, ProcessingErr
 from musproj.ports.processor import Context, InputFile, Outcome, ProcessorSpec
 from musproj.processors import blocks
 from musproj.processors._runs.command_template import Template
+from musproj.processors._runs.pcm_bits import chosen_bits
 
 _DECODED, _RAN = 0.2, 0.95
 _POLL_SECONDS = 0.1
 _LAST_BYTES = 4_096
 _LAST_LINE = 300
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/opt/homebrew/bin"
-_USUAL_BITS = 16
 
 
 @attrs.frozen
@@ -56,7 +57,7 @@ class Run:
             names[port] = f"in-{port}.wav"
             share = (_DECODED * place / len(self.inputs), _DECODED * (place + 1) / len(self.inputs))
             with blocks.reader(file, self.ctx, stage="decode", share=share) as source:
-                bits = 16 if source.is_integer and (source.info.bits or _USUAL_BITS) <= _USUAL_BITS else 24
+                bits = chosen_bits("source", source, "flac")
                 path = self.ctx.workdir / names[port]
                 with blocks.writer(path, like=source, subtype=f"PCM_{bits}") as sink:
                     for _, block in source:
@@ -73,6 +74,8 @@ class Run:
             JobCancelledError: passed through; the program is gone then.
         """
         workdir = self.ctx.workdir
+        # Where the worker was found able to run it; what the program itself starts is looked for in usual places.
+        command = [shutil.which(command[0]) or command[0], *command[1:]]
         environment = {"PATH": _PATH, "HOME": str(workdir), "TMPDIR": str(workdir), "LC_ALL": "C.UTF-8"}
         try:
             process = subprocess.Popen(  # noqa: S603 - the operator's own program, and no shell
