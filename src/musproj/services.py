@@ -1,9 +1,12 @@
 """The outside services that the settings have a key for, and the policy of their use."""
 
+import logging
+import stat
 from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 from functools import partial
 from ipaddress import ip_address
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from musproj.application.http_profile import HttpProfile
@@ -17,9 +20,15 @@ from musproj.ports.remote import RemoteService
 from musproj.registry import SERVICES, load, require
 from musproj.settings import Settings
 
+FILE = "file:"
+"""Before the path of a key."""
 PROFILE = "musproj.adapters.services.plugin:open_profile"
 URL_LIFE = timedelta(hours=24)
 """Of an input's address: it must outlive the service's queue."""
+
+_OTHERS = stat.S_IRWXG | stat.S_IRWXO
+
+log = logging.getLogger(__name__)
 
 Opener = Callable[[ServiceContext], RemoteService]
 
@@ -37,12 +46,17 @@ class ConfiguredServices(Services):
         """
         self._settings = settings
         self._profiles = {profile.name: profile for profile in profiles}
-        self._keys = {**dict.fromkeys(self._profiles, ""), **keys_of(settings)}
+        in_files = {p.name: f"{FILE}{p.key.file}" if p.key.file else "" for p in self._profiles.values()}
+        self._keys = in_files | keys_of(settings)
         self._opened: dict[str, RemoteService] = {}
 
-    def names(self) -> frozenset[str]:
-        """Return the services that have a key here."""
+    def configured(self) -> frozenset[str]:
+        """Return the services that the settings name, whether or not their keys can be read."""
         return frozenset(self._keys)
+
+    def names(self) -> frozenset[str]:
+        """Return the services whose keys can be read: what this installation is able to use."""
+        return frozenset(name for name in self._keys if self._has_key(name))
 
     def open(self, name: str) -> RemoteService:
         """Return the service.
@@ -69,7 +83,7 @@ class ConfiguredServices(Services):
         return plugin(
             ServiceContext(
                 name=name,
-                key=self._keys[name],
+                key=read_key(name, self._keys[name]),
                 url={"auphonic": settings.auphonic_url, "lalal": settings.lalal_url}.get(name, ""),
                 private_hosts=frozenset(settings.private_hosts),
                 result_hosts=settings.result_hosts,
@@ -77,6 +91,14 @@ class ConfiguredServices(Services):
                 takes_urls=settings.auphonic_input != "upload",
             )
         )
+
+    def _has_key(self, name: str) -> bool:
+        try:
+            read_key(name, self._keys[name])
+        except ConfigurationError as exc:
+            log.error("%s", exc, extra={"action": "key_unreadable", "service": name})  # noqa: TRY400 - no bug
+            return False
+        return True
 
     def _open_profile(self, name: str) -> Opener:
         opener: Callable[[HttpProfile, ServiceContext], RemoteService] = load("musproj.profile", PROFILE)
@@ -91,6 +113,34 @@ def keys_of(settings: Settings) -> dict[str, str]:
     """
     named = {"auphonic": settings.auphonic_key, "lalal": settings.lalal_key}
     return {name: key for name, key in named.items() if key} | pairs(settings.service_keys, "service_keys")
+
+
+def read_key(name: str, key: str) -> str:
+    """Return the key itself, or what is in the file that it names, which only its owner may read.
+
+    Raises:
+        ConfigurationError: the file cannot be read, others can read it, or it holds no key.
+    """
+    if not key.startswith(FILE):
+        return _checked(name, key)
+    path = Path(key.removeprefix(FILE)).expanduser()
+    try:
+        mode, text = path.stat().st_mode, path.read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError) as exc:
+        raise ConfigurationError(
+            f"The key of {name} cannot be read from {path}.", hint="Is it there, and yours?"
+        ) from exc
+    if mode & _OTHERS:
+        raise ConfigurationError(f"Others can read the key of {name} in {path}.", hint=f"chmod 600 {path}")
+    if not text:
+        raise ConfigurationError(f"There is no key of {name} in {path}.")
+    return _checked(name, text)
+
+
+def _checked(name: str, key: str) -> str:
+    if not key.isascii() or not key.isprintable() or " " in key:
+        raise ConfigurationError(f"The key of {name} holds characters that no key has.")
+    return key
 
 
 def pairs(entries: tuple[str, ...], setting: str) -> dict[str, str]:

@@ -20,6 +20,7 @@ from musproj.errors import (
     OutOfMemoryError,
     ProcessingError,
     ProcessorTimeoutError,
+    RemoteError,
     StorageFullError,
     UnavailableError,
     WorkerCrashedError,
@@ -36,6 +37,7 @@ _KINDS: tuple[tuple[type[BaseException], FailureKind], ...] = (
     (ConflictError, FailureKind.PERMANENT),
     (InvalidError, FailureKind.PERMANENT),
     (ConfigurationError, FailureKind.PERMANENT),
+    (RemoteError, FailureKind.PERMANENT),  # what can be tried again was, without an attempt
 )
 """Ours by class, the first that fits; a `ProcessingError` beyond these goes by its `retryable`."""
 

@@ -265,6 +265,9 @@ def _property(params_class: type, field: "attrs.Attribute[Any]") -> dict[str, ob
         entry |= {"type": kinds[0] if len(kinds) == 1 else kinds, "enum": options}
     else:
         entry["type"] = _JSON_TYPES[kind]
+        among = getattr(field.validator, "options", None)  # of attrs.validators.in_
+        if among is not None:
+            entry["enum"] = list(among)
     entry |= _bounds(field)
     for key, name in (("description", "description"), ("unit", "x-unit")):
         if key in field.metadata:

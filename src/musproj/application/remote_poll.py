@@ -5,12 +5,14 @@ what it writes is refused where somebody else was faster, and a job whose servic
 """
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import islice
+from typing import TypeVar
 
 import attrs
 
+from musproj.application.remote_calls import called
 from musproj.application.remote_policy import HELD_WITHOUT_WORD_S, RemotePolicy
 from musproj.domain.job import Job
 from musproj.domain.remote import CostState, RemoteFault, RemoteOp, RemotePhase
@@ -18,6 +20,7 @@ from musproj.errors import (
     RemoteAuthError,
     RemoteCancelledError,
     RemoteDeadlineError,
+    RemoteError,
     RemoteLostError,
     RemoteQuotaError,
     RemoteRejectedError,
@@ -28,6 +31,8 @@ from musproj.ports.jobs import JobStore
 from musproj.ports.remote import CallClass, CallError, RemoteAccounts, RemoteService, RemoteState, Update
 
 log = logging.getLogger("musproj.services")
+
+T = TypeVar("T")
 
 LEADER_LIFE = timedelta(seconds=15)
 PAGE = 1_000
@@ -98,7 +103,7 @@ class Poller:
         """Ask for some; return whether the account may be asked on."""
         ops = [job.remote for job in jobs if job.remote is not None]
         try:
-            updates = service.poll(ops)
+            updates = _asked(lambda: service.poll(ops))
         except CallError as exc:
             return self._failed(service, account, jobs, exc)
         now = self.clock.now()
@@ -154,7 +159,7 @@ class Poller:
 
     def _overdue(self, service: RemoteService, op: RemoteOp) -> RemoteOp:
         try:
-            service.cancel(op)
+            _asked(lambda: service.cancel(op))
         except CallError as exc:
             log.info("An overdue operation could not be stopped: %s", exc.message)
         fault = RemoteFault(code=RemoteDeadlineError.code, message=f"{service.name} did not finish in time.")
@@ -165,11 +170,12 @@ class Poller:
     def _clean(self, service: RemoteService, account: str, job: Job) -> bool:
         op = job.remote
         assert op is not None
-        if op.heir is not None and self.jobs.find(op.heir) is not None:
+        heir = self.jobs.find(op.heir) if op.heir not in (None, job.job_id) else None
+        if heir is not None and heir.remote is not None and heir.remote.upload_ref == op.upload_ref:
             self.jobs.hear(job.job_id, op.evolve(cleanup_due=None))  # another job's now
             return True
         try:
-            service.cleanup(op)
+            _asked(lambda: service.cleanup(op))
         except CallError as exc:
             return self._failed(service, account, [job], exc)
         self.jobs.hear(job.job_id, op.cleaned())
@@ -203,6 +209,14 @@ class Poller:
 
 
 _CODES = {CallClass.AUTH: RemoteAuthError.code, CallClass.QUOTA: RemoteQuotaError.code}
+
+
+def _asked(call: Callable[[], T]) -> T:
+    """Return what `call` returns; whatever else it raises is a failed call: the others are still to be asked for."""
+    try:
+        return called(call)
+    except (RemoteError, OSError) as exc:
+        raise CallError(CallClass.TRANSIENT, str(exc)) from exc
 
 
 def _batches(jobs: Iterable[Job], size: int) -> Iterable[list[Job]]:

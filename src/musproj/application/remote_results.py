@@ -95,7 +95,7 @@ class ResultReader:
         again = self._download(service, output, part)
         if self.is_checksum_strict or again.sha256 != first.sha256 or again.size != output.size:
             raise Mismatch("checksum", f"The bytes of {output.label} differ from {service.name}'s checksum.")
-        self.warn("checksum_ignored", f"{service.name}'s checksum of {output.label} is not the file's MD5.")
+        self.warn("checksumIgnored", f"{service.name}'s checksum of {output.label} is not the file's MD5.")
 
     def _look(self, path: Path, task: RemoteTask) -> None:
         try:

@@ -15,6 +15,7 @@ from typing import NoReturn, Protocol, TypeVar
 import attrs
 
 from musproj.application.execution_context import Pulse
+from musproj.application.remote_calls import called
 from musproj.application.remote_hooks import hook_url
 from musproj.application.remote_policy import HELD_WITHOUT_WORD_S, RemotePolicy
 from musproj.application.remote_results import Mismatch, ResultReader
@@ -133,12 +134,12 @@ class RemoteRun:
         known = self.job.remote
         if known is None:
             self._plan(asked)
-            return
-        self._op = known
-        if known.request_digest != asked:
+        elif known.request_digest != asked:
             raise RemoteRequestChangedError(f"The operation at {known.service} was asked for something else.")
+        else:
+            self._op = known
         pause = next((pause for pause in self.accounts.pauses() if pause.account == self.account), None)
-        if pause is not None and known.phase is not RemotePhase.SUBMITTED:
+        if pause is not None and self._op.phase is not RemotePhase.SUBMITTED:
             self._park(self._op.evolve(error=pause.fault), pause.until, f"paused: {pause.fault.message}")
 
     def _plan(self, asked: str) -> None:
@@ -181,6 +182,8 @@ class RemoteRun:
 
     def _step(self) -> None:
         match self._op.phase:
+            case RemotePhase.PLANNED if self._op.intent == "submit" and self.service.caps.idempotency == "none":
+                self._reconcile()  # of a job that was cancelled there, and is retried
             case RemotePhase.PLANNED if self.service.caps.has_drafts:
                 self._create()
             case RemotePhase.PLANNED | RemotePhase.DRAFT:
@@ -212,6 +215,9 @@ class RemoteRun:
         return self.source.url() if self.service.caps.takes_urls else None
 
     def _upload(self) -> None:
+        if self._op.phase is RemotePhase.PLANNED and self._op.upload_ref is not None:
+            self._note(self._op.enter(RemotePhase.STAGED))  # a cancelled job had sent it, and is retried
+            return
         self._wait_for_room()
         self._take()
         self.pulse.report(0, f"sending to {self.service.name}")
@@ -228,17 +234,20 @@ class RemoteRun:
         self._take()
         self._note(self._op.evolve(intent="submit", cost=self._cost(CostState.MAYBE)))
         try:
-            self._submitted(self.service.submit(self._op, self.task, self.source, self._hook()))
+            self._submitted(self._bought())
         except CallError as exc:
             if exc.kind is CallClass.AMBIGUOUS:
-                self._reconcile()
+                self._reconcile(exc)
             elif self.service.caps.has_drafts and exc.kind is CallClass.REJECTED:
                 self._look_after_refusal(exc)
             elif exc.kind is CallClass.STALE and self._op.restarts < MAX_RESTARTS:
                 self._upload_again()
             else:
-                self._op = self._op.evolve(intent=None, cost=self._cost(CostState.NONE))
+                self._op = attrs.evolve(self._op, intent=None, cost=self._cost(CostState.NONE))  # `_failed` saves it
                 self._failed(exc)
+
+    def _bought(self) -> RemoteOp:
+        return called(lambda: self.service.submit(self._op, self.task, self.source, self._hook()), is_effect=True)
 
     def _upload_again(self) -> None:
         """The service has lost the input, and nothing was bought for it."""
@@ -252,11 +261,11 @@ class RemoteRun:
         found = self._call(lambda: self.service.find(self._op))
         if found is not None and found.phase not in (RemotePhase.STAGED, RemotePhase.DRAFT):
             self._submitted(found)
-        self._op = self._op.evolve(intent=None, cost=self._cost(CostState.NONE))
+        self._op = attrs.evolve(self._op, intent=None, cost=self._cost(CostState.NONE))  # `_failed` saves it
         self._failed(exc)
 
-    def _reconcile(self) -> None:
-        """Find out what became of a call that was paid for, or not."""
+    def _reconcile(self, exc: CallError | None = None) -> None:
+        """Find out what became of a call that was paid for, or not; `exc` is how it just failed."""
         caps = self.service.caps
         if caps.has_drafts or caps.has_tags:
             self._take()
@@ -265,6 +274,9 @@ class RemoteRun:
                 self._lose("it is gone from the service")
             if found is None or found.phase in (RemotePhase.STAGED, RemotePhase.DRAFT):
                 phase = self._op.phase if found is None else found.phase
+                if exc is not None:  # the service is in trouble: not at once again
+                    self._op = attrs.evolve(self._op, phase=phase, intent=None, cost=self._cost(CostState.NONE))
+                    self._try_later(exc)
                 self._note(self._op.enter(phase, cost=self._cost(CostState.NONE)))
             else:
                 self._submitted(found)
@@ -277,7 +289,7 @@ class RemoteRun:
         last: CallError | None = None
         for _ in range(SAME_KEY_TRIES):
             try:
-                self._submitted(self.service.submit(self._op, self.task, self.source, self._hook()))
+                self._submitted(self._bought())
             except CallError as exc:
                 last = exc
                 if exc.kind not in (CallClass.AMBIGUOUS, CallClass.NOT_SENT):
@@ -340,7 +352,7 @@ class RemoteRun:
         self._take(is_poll=True)
         self.pulse.report(0, f"fetching from {self.service.name}")
         try:
-            return self.reader.read(self.service, self._op, self.task)
+            return called(lambda: self.reader.read(self.service, self._op, self.task))
         except Mismatch as exc:
             op = self._op.evolve(fetches=self._op.fetches + 1, error=RemoteFault(code=exc.code, message=exc.message))
             if op.fetches >= self.policy.fetches:
@@ -356,7 +368,7 @@ class RemoteRun:
 
     def _call(self, call: Callable[[], T]) -> T:
         try:
-            return call()
+            return called(call)
         except CallError as exc:
             self._failed(exc)
 
@@ -416,7 +428,9 @@ class RemoteRun:
     # ── the record ──
 
     def _cost(self, state: CostState) -> Cost:
-        return attrs.evolve(self._op.cost, state=state)
+        """Return the cost in `state`; what was billed is not unsaid by another start of the same object."""
+        cost = self._op.cost
+        return cost if cost.state is CostState.BILLED else attrs.evolve(cost, state=state)
 
     def _note(self, op: RemoteOp) -> None:
         if hasattr(self, "_op") and op.rev != self._op.rev + 1:

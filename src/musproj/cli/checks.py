@@ -128,6 +128,18 @@ def _processors(settings: Settings) -> Iterator[Finding]:
             yield Finding(f"processor {plugin.name}", "problem", f"does not load: {plugin.error}", plugin.target)
 
 
+def _engines(settings: Settings) -> Iterator[Finding]:
+    from musproj.application import params
+    from musproj.composition import open_catalog
+
+    catalog = open_catalog(settings)
+    for name, engine in catalog.engines.items():
+        try:
+            params.parse(catalog.get(name).spec.params, {"engine": engine})
+        except MusProjError as exc:
+            yield Finding(f"engine of {name}", "problem", exc.message, "Mend MUSPROJ_ENGINES.")
+
+
 def _presets(settings: Settings) -> Iterator[Finding]:
     from musproj.application import params
     from musproj.composition import open_catalog
@@ -162,6 +174,7 @@ _HERE: dict[str, Callable[[Settings], Iterator[Finding]]] = {
     "clock": _clock,
     "api": _api,
     "processors": _processors,
+    "engines": _engines,
     "presets": _presets,
 }
 

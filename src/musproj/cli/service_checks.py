@@ -17,7 +17,7 @@ def examine_services(mp: MusProj) -> Iterator[Finding]:
     if mp.outside is None:
         return
     pauses = {pause.account: pause for pause in mp.outside.accounts.pauses()}
-    for name in sorted(mp.services.names()):
+    for name in sorted(mp.services.configured()):
         yield from guarded(name, partial(_service, mp, name, pauses))
     if mp.services.names() and not mp.settings.webhook_secret and mp.settings.public_url:
         fix = "Set MUSPROJ_WEBHOOK_SECRET to a long random text."

@@ -59,8 +59,9 @@ def hints(
         names = {job.type, *filter(None, map(needed_processor, job.needs))}
         extras = {spec.extra for spec in specs() if spec.name in names and spec.extra}
         extras |= {need for need in job.needs if needed_processor(need) is None and needed_service(need) is None}
-        lines = [f"pip install 'musproj[{extra}]'" for extra in sorted(extras)]
         services = sorted(filter(None, map(needed_service, job.needs)))
+        extras = {"services"} if services else extras
+        lines = [f"pip install 'musproj[{extra}]'" for extra in sorted(extras)]
         lines += [f"a key of {service} (MUSPROJ_{service.upper()}_KEY)" for service in services]
         found.append(("would help", " and ".join(lines) or f"a worker with the processor {job.type!r}"))
     return found

@@ -23,7 +23,8 @@ KEEP_FAILED = timedelta(hours=24)
 CLEANUP_BASE = timedelta(minutes=1)
 CLEANUP_CAP = timedelta(hours=6)
 CLEANUP_TRIES = 20
-"""About two days; after that somebody has to look."""
+"""About two days; after that once a day, and somebody should look."""
+CLEANUP_RARELY = timedelta(days=1)
 KEPT_REQUESTS = 20
 
 
@@ -159,10 +160,11 @@ class RemoteOp:
         return self.evolve(phase=phase, cleanup_due=None)
 
     def not_cleaned(self, fault: RemoteFault, now: datetime) -> Self:
-        """Return it to be cleaned later, or, after many tries, by hand."""
+        """Return it to be cleaned later."""
         tries = self.cleanups + 1
         pause: timedelta = min(CLEANUP_CAP, CLEANUP_BASE * 2 ** min(tries - 1, 16))
-        return self.evolve(cleanups=tries, error=fault, cleanup_due=now + pause if tries < CLEANUP_TRIES else None)
+        due = now + (pause if tries < CLEANUP_TRIES else CLEANUP_RARELY)
+        return self.evolve(cleanups=tries, error=fault, cleanup_due=due)
 
     def for_retry(self) -> Self:
         """Return what a job of the same root takes over; what was paid is not paid again.

@@ -92,7 +92,7 @@ class ServiceContext:
 
     name: str
     key: str = attrs.field(repr=False)
-    """The account's key, or `file:<path>` of one."""
+    """The account's key; empty where a described service needs none."""
     url: str = ""
     """Another address than the service's own."""
     private_hosts: frozenset[str] = frozenset()

@@ -16,6 +16,9 @@ import attrs
 from musproj.domain.remote import Cost, RemoteFault, RemoteOp
 from musproj.ports.processor import RemoteTask
 
+DEFAULT_ACCOUNT = "default"
+"""Of a service that has one key here."""
+
 
 class CallClass(StrEnum):
     """What a failed call means."""

@@ -10,26 +10,29 @@ import mmap
 import os
 import signal
 import struct
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import Any, BinaryIO, Literal, cast
 
 import attrs
 
+from musproj.application.remote_execution import Services
 from musproj.composition import MusProj
 from musproj.errors import BackendUnavailableError
+from musproj.ports.remote import RemoteService
 
 Place = Literal["before", "during", "after"]
 Victim = Literal["child", "all"]
 
 COUNTED: Mapping[str, tuple[str, ...]] = {
     "queue": ("claim", "ack"),
-    "jobs": ("begin", "reserve", "commit", "release"),
+    "jobs": ("begin", "reserve", "commit", "release", "note", "park"),
     "assets": ("version",),
     "storage": ("put", "stat", "read", "list"),
     "local_files": ("path",),
+    "service": ("create", "upload", "submit", "find", "outputs", "fetch"),
 }
-"""What a job does to the ports. Beats, ticks and feeds come by the clock, so they have no number."""
+"""What a job does to the ports. Beats, ticks and feeds come by the clock, and polls are another process's: no number."""
 
 LOCAL = ("listen", "close")
 """What asks no store."""
@@ -118,6 +121,48 @@ class CountedPort:
         return call
 
 
+class CountedService:
+    """Stands before an outside service."""
+
+    def __init__(self, service: object, counter: CallCounter) -> None:
+        """Pass everything on to `service`."""
+        self._service = service
+        self._counter = counter
+
+    def __getattr__(self, name: str) -> Any:
+        """Return what is there, counted where it is to be."""
+        found = getattr(self._service, name)
+        if name not in COUNTED["service"]:
+            return found
+
+        def call(*args: Any, **options: Any) -> Any:
+            return self._counter.call(f"service.{name}", _at_once(found), *args, **options)
+
+        return call
+
+
+@attrs.frozen
+class _CountedServices(Services):
+    services: Services
+    counter: CallCounter
+
+    def names(self) -> frozenset[str]:
+        return self.services.names()
+
+    def open(self, name: str) -> RemoteService:
+        return cast("RemoteService", CountedService(self.services.open(name), self.counter))
+
+
+def _at_once(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return `function` with what it yields read: a generator calls nobody before that."""
+
+    def call(*args: Any, **options: Any) -> Any:
+        answer = function(*args, **options)
+        return list(cast("Iterator[object]", answer)) if isinstance(answer, Iterator) else answer
+
+    return call
+
+
 def armed(mp: MusProj, point: CrashPoint, journal: Path) -> MusProj:
     """Return `mp` with ports that count, write what they count into `journal`, and kill at `point`."""
     counter = CallCounter(point, journal)
@@ -126,8 +171,10 @@ def armed(mp: MusProj, point: CrashPoint, journal: Path) -> MusProj:
         return CountedPort(port, name, counter)
 
     files = mp.opened_storage.local_files
+    outside = mp.outside and attrs.evolve(mp.outside, services=_CountedServices(mp.outside.services, counter))
     return attrs.evolve(
         mp,
+        outside=outside,
         queue=counted(mp.queue, "queue"),
         metadata=attrs.evolve(
             mp.metadata, jobs=counted(mp.metadata.jobs, "jobs"), assets=counted(mp.metadata.assets, "assets")

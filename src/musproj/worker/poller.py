@@ -4,14 +4,15 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 
 import attrs
 
 from musproj.application.remote_poll import Poller
 from musproj.composition import MusProj
-from musproj.errors import UnavailableError
+from musproj.errors import ConfigurationError, UnavailableError
+from musproj.ports.remote import RemoteService
 
 log = logging.getLogger(__name__)
 
@@ -42,18 +43,28 @@ def poller_of(mp: MusProj, who: str) -> Poller | None:
     return Poller(
         jobs=mp.metadata.jobs,
         accounts=mp.outside.accounts,
-        services={name: mp.services.open(name) for name in names},
+        services=_opened(mp, names),
         policy=mp.outside.policy,
         clock=mp.clock,
         who=who,
     )
 
 
+def _opened(mp: MusProj, names: Iterable[str]) -> Mapping[str, RemoteService]:
+    """Open what can be opened: a service whose settings are wrong keeps no other from being asked."""
+    found: dict[str, RemoteService] = {}
+    for name in names:
+        try:
+            found[name] = mp.services.open(name)
+        except ConfigurationError as exc:
+            log.error("%s", exc, extra={"action": "service_unusable", "service": name})  # noqa: TRY400 - no bug
+    return found
+
+
 def poll_for_ever(mp: MusProj, who: str) -> None:
     """Look, and look again; a store that is away is waited for."""
     poller = poller_of(mp, who)
-    idle = ECONOMY_IDLE_S if mp.settings.economy else IDLE_S
-    idle = min(idle, mp.settings.remote_poll_s)
+    idle = ECONOMY_IDLE_S if mp.settings.economy else min(IDLE_S, mp.settings.remote_poll_s)
     while poller is not None:
         try:
             done = poller.round()

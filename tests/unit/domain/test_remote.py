@@ -13,6 +13,7 @@ from musproj.domain.ids import JobId
 from musproj.domain.remote import (
     CLEANUP_BASE,
     CLEANUP_CAP,
+    CLEANUP_RARELY,
     CLEANUP_TRIES,
     KEEP_FAILED,
     KEPT_REQUESTS,
@@ -178,16 +179,16 @@ def test_only_what_was_committed_is_called_cleaned():
         assert cleaned.phase is (RemotePhase.CLEANED if phase is RemotePhase.COMMITTED else phase)
 
 
-def test_the_cleaning_up_backs_off_and_ends():
+def test_the_cleaning_up_backs_off_and_is_tried_daily_in_the_end():
     left, now, pauses = op(phase=RemotePhase.COMMITTED, remote_id="r", cleanup_due=NOON), NOON, []
-    while left.cleanup_due is not None:
-        now = left.cleanup_due
+    for _ in range(CLEANUP_TRIES + 3):
         left = left.not_cleaned(FAULT, now)
-        if left.cleanup_due is not None:
-            pauses.append(left.cleanup_due - now)
-    assert (left.cleanups, left.error) == (CLEANUP_TRIES, FAULT)
-    assert pauses == [min(CLEANUP_CAP, CLEANUP_BASE * 2**n) for n in range(CLEANUP_TRIES - 1)]
-    assert timedelta(days=2) < sum(pauses, timedelta(0)) < timedelta(days=4)
+        pauses.append(left.cleanup_due - now)
+        now = left.cleanup_due
+    assert (left.cleanups, left.error) == (CLEANUP_TRIES + 3, FAULT)
+    assert pauses[: CLEANUP_TRIES - 1] == [min(CLEANUP_CAP, CLEANUP_BASE * 2**n) for n in range(CLEANUP_TRIES - 1)]
+    assert timedelta(days=2) < sum(pauses[: CLEANUP_TRIES - 1], timedelta(0)) < timedelta(days=4)
+    assert set(pauses[CLEANUP_TRIES - 1 :]) == {CLEANUP_RARELY}
 
 
 # ── retry ──

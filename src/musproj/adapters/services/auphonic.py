@@ -6,7 +6,7 @@ draft would be made and started in one call, is never sent.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 import attrs
@@ -19,6 +19,7 @@ from musproj.domain.remote import Cost, CostState, RemoteFault, RemoteOp, Remote
 from musproj.errors import RemoteRejectedError
 from musproj.ports.processor import RemoteTask
 from musproj.ports.remote import (
+    DEFAULT_ACCOUNT,
     CallClass,
     CallError,
     Caps,
@@ -59,7 +60,6 @@ class Auphonic(RemoteService):
 
     api: ApiClient
     fetcher: ResultFetcher
-    account: str = "default"
     prefix: str = "musproj"
     """Of the names of our productions; installations that share an account have different ones."""
     takes_urls: bool = False
@@ -68,6 +68,11 @@ class Auphonic(RemoteService):
     def name(self) -> str:
         """The service."""
         return NAME
+
+    @property
+    def account(self) -> str:
+        """The only one."""
+        return DEFAULT_ACCOUNT
 
     @property
     def caps(self) -> Caps:
@@ -179,7 +184,7 @@ class Auphonic(RemoteService):
 
     def _listed(self) -> Sequence[Mapping[str, Any]]:
         found: Any = self._data(self.api.call("GET", f"productions.json?limit={LISTED}"), is_effect=False)
-        return [entry for entry in found if isinstance(entry, dict)] if isinstance(found, list) else []
+        return cast("list[Mapping[str, Any]]", found) if isinstance(found, list) else []
 
     def _production(self, op: RemoteOp) -> Mapping[str, Any] | None:
         try:
@@ -207,8 +212,8 @@ class Auphonic(RemoteService):
         if state is RemoteState.FAILED:
             text = scrub(str(production.get("error_message") or "Auphonic gives no reason."))
             fault = RemoteFault(code=RemoteRejectedError.code, message=f"Auphonic: {text}")
-        credits_ = production.get("used_credits")
-        actual = credits_.get("combined") if isinstance(credits_, dict) else None
+        used = cast("Mapping[str, Any]", production.get("used_credits") or {})
+        actual = used.get("combined")
         return Update(
             state=state,
             fraction=_FRACTIONS.get(number),
@@ -225,7 +230,7 @@ class Auphonic(RemoteService):
 
     def _call(self, method: str, path: str, *, is_effect: bool = False, **arguments: Any) -> Mapping[str, Any]:
         data = self._data(self.api.call(method, path, is_effect=is_effect, **arguments), is_effect=is_effect)
-        return data if isinstance(data, dict) else {}
+        return cast("Mapping[str, Any]", data) if isinstance(data, dict) else {}
 
     def _data(self, envelope: Mapping[str, Any], *, is_effect: bool) -> Any:
         """Return what is in the envelope, whose own status counts as that of HTTP does."""

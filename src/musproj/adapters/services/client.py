@@ -34,7 +34,6 @@ COMMON_HEADERS: Final = {
     "Accept-Encoding": "identity",  # httpx unpacks without a bound: 65 KB of gzip may hold 64 MiB
 }
 
-# services.md 8.3
 CONNECT_S: Final = 5.0
 READ_S: Final = 60.0
 WRITE_S: Final = 60.0

@@ -32,7 +32,7 @@ from musproj.ports.remote import CallClass, CallError
 MAX_REDIRECTS: Final = 5
 
 RATE_WINDOW_S: Final = 60.0
-"""Over which the minimum rate is measured (services.md 8.3)."""
+"""Over which the minimum rate is measured."""
 
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _NO_AUDIO: Final = ("html", "xml", "json")  # endings of a media subtype: text/html, image/svg+xml, text/json

@@ -26,7 +26,7 @@ Resolver = Callable[[str, int], list[str]]
 FRESH_CONNECTION: Final = "musproj_fresh_connection"
 """Request extension: true asks `GuardedTransport` for a connection that carried no request before."""
 
-_LOOKUP_S: Final = 3.0  # faults.md 5.9; getaddrinfo itself knows no limit
+_LOOKUP_S: Final = 3.0  # getaddrinfo itself knows no limit
 _ADDRESSES_TRIED: Final = 4  # a name may have many; they share one connect timeout
 
 # Python calls some of these global, and which ones changes between its patch releases: hence an own list.

@@ -19,6 +19,7 @@ from musproj.domain.remote import Cost, RemoteFault, RemoteOp, RemotePhase, as_k
 from musproj.errors import RemoteRejectedError
 from musproj.ports.processor import RemoteTask
 from musproj.ports.remote import (
+    DEFAULT_ACCOUNT,
     CallClass,
     CallError,
     Caps,
@@ -52,7 +53,6 @@ class Lalal(RemoteService):
 
     api: ApiClient
     fetcher: ResultFetcher
-    account: str = "default"
     prefix: str = "musproj"
     """Of the names of our files."""
 
@@ -60,6 +60,11 @@ class Lalal(RemoteService):
     def name(self) -> str:
         """The service."""
         return NAME
+
+    @property
+    def account(self) -> str:
+        """The only one."""
+        return DEFAULT_ACCOUNT
 
     @property
     def caps(self) -> Caps:
@@ -191,20 +196,24 @@ def _update(found: Mapping[str, Any] | None) -> Update:
 
 def _fault(found: Mapping[str, Any]) -> RemoteFault:
     error = found.get("error")
-    detail = error.get("detail") if isinstance(error, dict) else error
+    detail = _inside(found, "error").get("detail") if isinstance(error, dict) else error
     return RemoteFault(code=RemoteRejectedError.code, message=f"LALAL.AI: {scrub(str(detail or 'no reason given'))}")
 
 
+def _inside(found: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """Return the object under `name`, an empty one where there is none."""
+    inner = found.get(name)
+    return cast("Mapping[str, Any]", inner) if isinstance(inner, dict) else {}
+
+
 def _tracks(found: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    result = found.get("result")
-    tracks = result.get("tracks") if isinstance(result, dict) else None
-    return [track for track in tracks or () if isinstance(track, dict) and track.get("type") in _TRACKS]
+    tracks = cast("list[Mapping[str, Any]]", _inside(found, "result").get("tracks") or [])
+    return [track for track in tracks if track.get("type") in _TRACKS]
 
 
 def _minutes(found: Mapping[str, Any]) -> float | None:
     """Return what the task should have cost: its minutes for each stem."""
-    result = found.get("result")
-    duration = result.get("duration") if isinstance(result, dict) else None
+    duration = _inside(found, "result").get("duration")
     labels = [str(track["label"]) for track in _tracks(found) if track.get("type") == "stem"]
     stems = len({label.partition("@")[0] for label in labels}) or 1
     return duration * stems / 60 if isinstance(duration, int | float) else None

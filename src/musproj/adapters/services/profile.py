@@ -36,9 +36,9 @@ from musproj.ports.remote import (
 
 CHUNK_BYTES: Final = 65_536
 UPLOAD_READ_S: Final = 300.0
-"""For the answer to an upload, whose bytes the service may store first (services.md 8.3)."""
+"""For the answer to an upload, whose bytes the service may store first."""
 LIST_PAUSE_S: Final = 5.0
-"""After which a list that does not have ours is asked once more: what was just made may come late (services.md 6.2)."""
+"""After which a list that does not have ours is asked once more: what was just made may come late."""
 UNKNOWN_S: Final = 3_600.0
 """What an input of unknown duration is estimated as."""
 

@@ -1,0 +1,32 @@
+"""Calls to services whose answers may be anything: what no adapter expected is a failed call too."""
+
+import logging
+from collections.abc import Callable
+from typing import TypeVar
+
+from musproj.errors import MusProjError
+from musproj.ports.remote import CallClass, CallError
+
+T = TypeVar("T")
+
+log = logging.getLogger("musproj.services")
+
+
+def called(call: Callable[[], T], *, is_effect: bool = False) -> T:
+    """Return what `call` returns.
+
+    An answer that lacks what it should have says nothing of what became of the call: where that may have had an
+    effect, it is as ambiguous as a lost one.
+
+    Raises:
+        CallError: it failed.
+        MusProjError: passed through: our own stores, or an address that may not be called.
+    """
+    try:
+        return call()
+    except (CallError, MusProjError, OSError):
+        raise
+    except (LookupError, TypeError, ValueError, AttributeError, NotImplementedError) as exc:
+        log.warning("An answer of a service makes no sense.", exc_info=True, extra={"action": "service_answer"})
+        kind = CallClass.AMBIGUOUS if is_effect else CallClass.TRANSIENT
+        raise CallError(kind, f"its answer makes no sense ({type(exc).__name__})") from exc
