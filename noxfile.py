@@ -87,6 +87,13 @@ def e2e(session: nox.Session) -> None:
 
 
 @nox.session
+def remote(session: nox.Session) -> None:
+    """Work at outside services: crashed and disturbed at each call."""
+    session.install(".[all]", *group("test"))
+    session.run("pytest", "-n2", *chosen(session, "tests/remote"), env=ONE_THREAD)
+
+
+@nox.session
 def api(session: nox.Session) -> None:
     """The server against its own OpenAPI document."""
     session.install(".[all]", *group("api"))

@@ -26,7 +26,7 @@ pytestmark = pytest.mark.timeout(300)
 
 AT_ONCE = 4
 """Points tried side by side: most of their time is waiting for a lease, or for the place of a poller that is gone."""
-POINTS = 8
+POINTS = 5
 """Of each service and victim, beside those around the purchase."""
 PATIENCE_S = 90.0
 OPTIONS = {"poll_ticks": 1, "check_limit": 1_000_000}

@@ -10,6 +10,7 @@ from typing import Any, cast
 from uuid import UUID
 
 import attrs
+import httpx
 
 from musproj.adapters.services.client import ApiClient
 from musproj.adapters.services.failures import classify_status, scrub
@@ -60,6 +61,8 @@ class Auphonic(RemoteService):
 
     api: ApiClient
     fetcher: ResultFetcher
+    transport: httpx.BaseTransport
+    """Under both; closed with the service."""
     prefix: str = "musproj"
     """Of the names of our productions; installations that share an account have different ones."""
     takes_urls: bool = False
@@ -172,7 +175,8 @@ class Auphonic(RemoteService):
         return float(self._call("GET", "user.json")["credits"]), CREDIT_HOUR
 
     def close(self) -> None:
-        """Hold nothing: the transport is its opener's."""
+        """Close the connections."""
+        self.transport.close()
 
     # ── what it says ──
 

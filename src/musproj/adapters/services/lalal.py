@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import attrs
+import httpx
 
 from musproj.adapters.services.client import ApiClient
 from musproj.adapters.services.failures import scrub
@@ -53,6 +54,8 @@ class Lalal(RemoteService):
 
     api: ApiClient
     fetcher: ResultFetcher
+    transport: httpx.BaseTransport
+    """Under both; closed with the service."""
     prefix: str = "musproj"
     """Of the names of our files."""
 
@@ -151,7 +154,8 @@ class Lalal(RemoteService):
         return float(self.api.call("POST", "limits/minutes_left/")["minutes_left"]), MINUTE
 
     def close(self) -> None:
-        """Hold nothing: the transport is its opener's."""
+        """Close the connections."""
+        self.transport.close()
 
     def _check(self, task_ids: Sequence[str]) -> Mapping[str, Mapping[str, Any]]:
         result = self.api.call("POST", "check/", json={"task_ids": list(task_ids)}).get("result")

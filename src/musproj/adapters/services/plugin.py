@@ -15,15 +15,17 @@ from musproj.ports.plugin import ServiceContext
 def open_auphonic(context: ServiceContext) -> auphonic.Auphonic:
     """Open the account at Auphonic."""
     headers = {"Authorization": f"Bearer {context.key}"}
-    api, fetcher = _clients(context, context.url or auphonic.URL, headers, auphonic.HOSTS, ())
-    return auphonic.Auphonic(api=api, fetcher=fetcher, prefix=context.prefix, takes_urls=context.takes_urls)
+    api, fetcher, transport = _clients(context, context.url or auphonic.URL, headers, auphonic.HOSTS, ())
+    return auphonic.Auphonic(
+        api=api, fetcher=fetcher, transport=transport, prefix=context.prefix, takes_urls=context.takes_urls
+    )
 
 
 def open_lalal(context: ServiceContext) -> lalal.Lalal:
     """Open the license key of LALAL.AI."""
     headers = {"X-License-Key": context.key}
-    api, fetcher = _clients(context, context.url or lalal.URL, headers, lalal.HOSTS, lalal.UPGRADED)
-    return lalal.Lalal(api=api, fetcher=fetcher, prefix=context.prefix)
+    api, fetcher, transport = _clients(context, context.url or lalal.URL, headers, lalal.HOSTS, lalal.UPGRADED)
+    return lalal.Lalal(api=api, fetcher=fetcher, transport=transport, prefix=context.prefix)
 
 
 def open_profile(profile: HttpProfile, context: ServiceContext) -> ProfileService:
@@ -38,13 +40,13 @@ def transport_of(context: ServiceContext) -> GuardedTransport:
 
 def _clients(
     context: ServiceContext, url: str, headers: dict[str, str], hosts: tuple[str, ...], upgraded: tuple[str, ...]
-) -> tuple[ApiClient, ResultFetcher]:
+) -> tuple[ApiClient, ResultFetcher, GuardedTransport]:
     _refuse_plain(context, url)
     transport = transport_of(context)
     fetcher = ResultFetcher(
         transport, (*hosts, *context.result_hosts), url, headers, upgraded, allow_http_for=context.private_hosts
     )
-    return ApiClient(url, headers, transport=transport), fetcher
+    return ApiClient(url, headers, transport=transport), fetcher, transport
 
 
 def _refuse_plain(context: ServiceContext, url: str) -> None:

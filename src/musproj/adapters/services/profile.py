@@ -76,6 +76,7 @@ class ProfileService(RemoteService):
         self._profile = profile
         self._account = account
         self._sleep = sleep
+        self._transport = transport
         base = httpx.URL(profile.base_url)
         if base.scheme != "https" and where(base) not in private:
             raise ConfigurationError(
@@ -326,7 +327,8 @@ class ProfileService(RemoteService):
         return math.inf, self._profile.cost.unit
 
     def close(self) -> None:
-        """Do nothing: the transport is the caller's."""
+        """Close the connections."""
+        self._transport.close()
 
     # ── values ──
 
