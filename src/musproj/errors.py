@@ -450,10 +450,10 @@ class NeedsJobError(RemoteError):
     code = "needs_job"
 
     @classmethod
-    def of(cls, name: str) -> "NeedsJobError":
-        """Return the error of a processor that was to run without one."""
+    def of(cls, name: str, options: str = "") -> "NeedsJobError":
+        """Return the error of a processor that was to run without one; `options` are those of the command line."""
         text = f"{name} is paid work of an outside service, and takes a job, whose record tells what was bought."
-        return cls(text, hint=f"Submit it: musproj submit {name} ASSET --wait")
+        return cls(text, hint=f"Submit it: musproj submit {name} ASSET {options}--wait")
 
 
 class BudgetExceededError(RemoteError):

@@ -1,6 +1,7 @@
 """The outside services that the settings have a key for, and the policy of their use."""
 
 import logging
+import math
 import stat
 from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
@@ -26,6 +27,7 @@ PROFILE = "musproj.adapters.services.plugin:open_profile"
 URL_LIFE = timedelta(hours=24)
 """Of an input's address: it must outlive the service's queue."""
 
+_PRIVATE_NAMES = (".local", ".internal", ".localhost", ".localdomain", ".lan", ".home.arpa", ".test")
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 log = logging.getLogger(__name__)
@@ -36,7 +38,7 @@ Opener = Callable[[ServiceContext], RemoteService]
 class ConfiguredServices(Services):
     """Opens each service once, when it is first needed."""
 
-    __slots__ = ("_keys", "_opened", "_profiles", "_settings")
+    __slots__ = ("_keys", "_names", "_opened", "_profiles", "_settings")
 
     def __init__(self, settings: Settings, profiles: Iterable[HttpProfile] = ()) -> None:
         """Take the keys of `settings`, and the services that `profiles` describe, of which some need none.
@@ -49,6 +51,7 @@ class ConfiguredServices(Services):
         in_files = {p.name: f"{FILE}{p.key.file}" if p.key.file else "" for p in self._profiles.values()}
         self._keys = in_files | keys_of(settings)
         self._opened: dict[str, RemoteService] = {}
+        self._names: frozenset[str] | None = None
 
     def configured(self) -> frozenset[str]:
         """Return the services that the settings name, whether or not their keys can be read."""
@@ -56,7 +59,9 @@ class ConfiguredServices(Services):
 
     def names(self) -> frozenset[str]:
         """Return the services whose keys can be read: what this installation is able to use."""
-        return frozenset(name for name in self._keys if self._has_key(name))
+        if self._names is None:
+            self._names = frozenset(name for name in self._keys if self._has_key(name))
+        return self._names
 
     def open(self, name: str) -> RemoteService:
         """Return the service.
@@ -85,7 +90,7 @@ class ConfiguredServices(Services):
                 name=name,
                 key=read_key(name, self._keys[name]),
                 url={"auphonic": settings.auphonic_url, "lalal": settings.lalal_url}.get(name, ""),
-                private_hosts=frozenset(settings.private_hosts),
+                private_hosts=frozenset(host.lower() for host in settings.private_hosts),
                 result_hosts=settings.result_hosts,
                 prefix=settings.service_prefix,
                 takes_urls=settings.auphonic_input != "upload",
@@ -123,13 +128,13 @@ def read_key(name: str, key: str) -> str:
     """
     if not key.startswith(FILE):
         return _checked(name, key)
-    path = Path(key.removeprefix(FILE)).expanduser()
     try:
+        path = Path(key.removeprefix(FILE)).expanduser()
         mode, text = path.stat().st_mode, path.read_text("utf-8").strip()
-    except (OSError, UnicodeDecodeError) as exc:
-        raise ConfigurationError(
-            f"The key of {name} cannot be read from {path}.", hint="Is it there, and yours?"
-        ) from exc
+    except (OSError, ValueError, RuntimeError) as exc:  # no text, a NUL, a home that is nobody's
+        where = key.removeprefix(FILE)
+        text = f"The key of {name} cannot be read from {where!r}."
+        raise ConfigurationError(text, hint="Is it there, and yours?") from exc
     if mode & _OTHERS:
         raise ConfigurationError(f"Others can read the key of {name} in {path}.", hint=f"chmod 600 {path}")
     if not text:
@@ -200,9 +205,12 @@ def outside_of(
 
 def _amounts(entries: tuple[str, ...], setting: str) -> Mapping[str, float]:
     try:
-        return {name: float(value) for name, value in pairs(entries, setting).items()}
+        amounts = {name: float(value) for name, value in pairs(entries, setting).items()}
     except ValueError as exc:
         raise ConfigurationError(f"MUSPROJ_{setting.upper()} holds no number.", setting=setting) from exc
+    if not all(math.isfinite(amount) and amount >= 0 for amount in amounts.values()):
+        raise ConfigurationError(f"MUSPROJ_{setting.upper()} holds what no budget is.", setting=setting)
+    return amounts
 
 
 def _is_reachable(url: str) -> bool:
@@ -214,4 +222,4 @@ def _is_reachable(url: str) -> bool:
     try:
         return ip_address(host).is_global
     except ValueError:
-        return not host.endswith((".local", ".internal", ".localhost"))
+        return not host.rstrip(".").endswith(_PRIVATE_NAMES)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Self, cast
 
 import attrs
-from attrs.validators import ge, gt, in_, le, optional
+from attrs.validators import ge, gt, in_, le, matches_re, optional
 
 from musproj.application.toml_file import read_toml
 from musproj.errors import ConfigurationError
@@ -138,7 +138,9 @@ class Settings:
     )
     result_hosts: tuple[str, ...] = _setting((), "Hosts that results may come from beside the services' own.")
     service_prefix: str = _setting(
-        "musproj", "What the names of our objects at services begin with; installations that share an account differ."
+        "musproj",
+        "What the names of our objects at services begin with; installations that share an account differ.",
+        validator=matches_re(r"[A-Za-z0-9_-]{1,32}"),
     )
     engines: tuple[str, ...] = _setting((), "Engines of processors, such as `separate=lalal`, where a job names none.")
     budget_per_job: tuple[str, ...] = _setting((), "What one job may cost, such as `lalal=30`, in the service's unit.")

@@ -172,16 +172,17 @@ class Jobs:
         """Return the retry with what its forerunner bought; of one that was handed on before, the same heir.
 
         The forerunner names its heir first, so that nothing is deleted that the heir is to find; one that names an
-        heir that was never submitted, because its submitter died, hands on to the same id once more.
+        heir that was never submitted, because its submitter died, hands on to the same id once more. It is one of its
+        own even beside an identical job, which has bought for itself.
         """
         while old.remote is not None and old.remote.heir is None:
             op = old.remote.evolve(heir=job.job_id)
             if isinstance(self.jobs.hear(old.job_id, op), Noted):
-                return attrs.evolve(job, remote=op.for_retry())
+                return attrs.evolve(job, remote=op.for_retry(), force=True)
             old = self.jobs.get(old.owner, old.job_id)
         assert old.remote is not None
         assert old.remote.heir is not None
-        return attrs.evolve(job, job_id=old.remote.heir, remote=old.remote.for_retry())
+        return attrs.evolve(job, job_id=old.remote.heir, remote=old.remote.for_retry(), force=True)
 
     def watch(self, owner: Owner, job_id: JobId, *, timeout: float | None = None) -> Iterator[Job]:
         """Yield the job at once and after each change until it has ended or `timeout` seconds are over.

@@ -89,7 +89,7 @@ class OneOff:
         checked = _parse(processor.spec, raw_params or {}, output)
         spec = processor.spec.given(checked)
         if spec.task is not None:
-            raise NeedsJobError.of(name)
+            raise NeedsJobError.of(name, "".join(f"-p {key}={value} " for key, value in (raw_params or {}).items()))
         given = {SINGLE_PORT: inputs} if isinstance(inputs, Path) else inputs
         check_ports(spec, given, single=f"/inputs/{SINGLE_PORT}")
         target = _Target(spec=spec, output=output, force=force)

@@ -26,7 +26,7 @@ def called(call: Callable[[], T], *, is_effect: bool = False) -> T:
         return call()
     except (CallError, MusProjError, OSError):
         raise
-    except (LookupError, TypeError, ValueError, AttributeError, NotImplementedError) as exc:
+    except Exception as exc:  # whatever an adapter, ours or others', did not expect
         log.warning("An answer of a service makes no sense.", exc_info=True, extra={"action": "service_answer"})
         kind = CallClass.AMBIGUOUS if is_effect else CallClass.TRANSIENT
         raise CallError(kind, f"its answer makes no sense ({type(exc).__name__})") from exc

@@ -32,6 +32,8 @@ def take_hint(jobs: JobStore, clock: Clock, secret: str, service: str, job_id: J
         return False
     if not hmac.compare_digest(hook_mac(secret, service, job_id, op.token).encode(), mac.encode()):
         return False
+    while op.heir is not None and (heir := jobs.find(op.heir)) is not None and heir.remote is not None:
+        job_id, op = heir.job_id, heir.remote  # a retry goes on with it, under the address that the service knows
     now = clock.now()
     if op.phase is RemotePhase.SUBMITTED and op.next_poll and (op.next_poll - now).total_seconds() > SOONEST_S:
         jobs.hear(job_id, op.evolve(next_poll=now))

@@ -170,8 +170,8 @@ class Poller:
     def _clean(self, service: RemoteService, account: str, job: Job) -> bool:
         op = job.remote
         assert op is not None
-        heir = self.jobs.find(op.heir) if op.heir not in (None, job.job_id) else None
-        if heir is not None and heir.remote is not None and heir.remote.upload_ref == op.upload_ref:
+        heir = self.jobs.find(op.heir) if op.heir is not None else None
+        if heir is not None and heir.remote is not None and _same_objects(heir.remote, op):
             self.jobs.hear(job.job_id, op.evolve(cleanup_due=None))  # another job's now
             return True
         try:
@@ -217,6 +217,10 @@ def _asked(call: Callable[[], T]) -> T:
         return called(call)
     except (RemoteError, OSError) as exc:
         raise CallError(CallClass.TRANSIENT, str(exc)) from exc
+
+
+def _same_objects(one: RemoteOp, other: RemoteOp) -> bool:
+    return (one.remote_id, one.upload_ref) == (other.remote_id, other.upload_ref)
 
 
 def _batches(jobs: Iterable[Job], size: int) -> Iterable[list[Job]]:

@@ -18,16 +18,6 @@ OFF_BY_S, OFF_BY_SHARE = 0.5, 0.01
 """How far the duration of a result may be from its input's."""
 
 
-class Mismatch(Exception):  # noqa: N818 - it is caught by its name, and asks for another try
-    """A result is not what it should be."""
-
-    def __init__(self, code: str, message: str) -> None:
-        """Keep the service's or our own code."""
-        super().__init__(message)
-        self.code = code
-        self.message = message
-
-
 @attrs.define(kw_only=True, eq=False)
 class ResultReader:
     """Fetches the results of one operation into `folder`."""
@@ -46,13 +36,13 @@ class ResultReader:
         """Return output port → file.
 
         Raises:
-            CallError: the service, or its results, cannot be had.
-            Mismatch: a result is missing, damaged, or of another length; another try may help.
+            CallError: the service, or its results, cannot be had; MISMATCH where a result is missing, damaged or of
+                another length, and another try may help.
         """
         found = {output.label: output for output in service.outputs(op)}
         missing = set(task.files) - set(found) - task.optional
         if missing:
-            raise Mismatch("missing", f"{service.name} made no {', '.join(sorted(missing))}.")
+            raise mismatch("missing", f"{service.name} made no {', '.join(sorted(missing))}.")
         return {
             port: self._read_one(service, op, task, found[label], port)
             for label, port in task.files.items()
@@ -83,31 +73,31 @@ class ResultReader:
         return self._download(service, fresh, part), fresh
 
     def _download(self, service: RemoteService, output: RemoteOutput, part: Path) -> Fetched:
-        try:
-            return service.fetch(output, part, max_bytes=self.max_bytes, check=self.check)
-        except CallError as exc:
-            if exc.kind is CallClass.MISMATCH:
-                raise Mismatch(exc.code or "mismatch", exc.message) from exc
-            raise
+        return service.fetch(output, part, max_bytes=self.max_bytes, check=self.check)
 
     def _doubt_checksum(self, service: RemoteService, output: RemoteOutput, part: Path, first: Fetched) -> None:
         """Two equal downloads of the right size that differ from the checksum: it is evidently another one's."""
         again = self._download(service, output, part)
         if self.is_checksum_strict or again.sha256 != first.sha256 or again.size != output.size:
-            raise Mismatch("checksum", f"The bytes of {output.label} differ from {service.name}'s checksum.")
+            raise mismatch("checksum", f"The bytes of {output.label} differ from {service.name}'s checksum.")
         self.warn("checksumIgnored", f"{service.name}'s checksum of {output.label} is not the file's MD5.")
 
     def _look(self, path: Path, task: RemoteTask) -> None:
         try:
             info = self.probe.probe(path)
         except ProcessingError as exc:
-            raise Mismatch(exc.code, f"{path.stem} is not usable: {exc.message}") from exc
+            raise mismatch(exc.code, f"{path.stem} is not usable: {exc.message}") from exc
         if info.frames == 0:
-            raise Mismatch("audio_empty", f"{path.stem} holds no audio frame.")
+            raise mismatch("audio_empty", f"{path.stem} holds no audio frame.")
         if task.changes_duration or self.duration is None or info.duration is None:
             return
         if abs(info.duration - self.duration) > max(OFF_BY_S, OFF_BY_SHARE * self.duration):
-            raise Mismatch("duration", f"{path.stem} lasts {info.duration:.2f} s, its input {self.duration:.2f} s.")
+            raise mismatch("duration", f"{path.stem} lasts {info.duration:.2f} s, its input {self.duration:.2f} s.")
+
+
+def mismatch(code: str, message: str) -> CallError:
+    """Return the failure of a result that is not what it should be."""
+    return CallError(CallClass.MISMATCH, message, code=code)
 
 
 def largest_result(rate: int | None, channels: int | None, duration: float | None, store: int | None) -> int:

@@ -18,7 +18,7 @@ from musproj.application.execution_context import Pulse
 from musproj.application.remote_calls import called
 from musproj.application.remote_hooks import hook_url
 from musproj.application.remote_policy import HELD_WITHOUT_WORD_S, RemotePolicy
-from musproj.application.remote_results import Mismatch, ResultReader
+from musproj.application.remote_results import ResultReader
 from musproj.domain.canonical import digest
 from musproj.domain.ids import JobId
 from musproj.domain.job import Job
@@ -353,16 +353,21 @@ class RemoteRun:
         self.pulse.report(0, f"fetching from {self.service.name}")
         try:
             return called(lambda: self.reader.read(self.service, self._op, self.task))
-        except Mismatch as exc:
-            op = self._op.evolve(fetches=self._op.fetches + 1, error=RemoteFault(code=exc.code, message=exc.message))
-            if op.fetches >= self.policy.fetches:
-                self._note(op)
-                raise RemoteResultInvalidError(f"{exc.message} {self._spent()}".strip()) from exc
-            self._later(op, exc.message)
         except CallError as exc:
+            if exc.kind is CallClass.MISMATCH:
+                self._doubt(exc)
             if exc.kind is CallClass.STALE:
                 raise RemoteResultExpiredError(f"{exc.message} {self._spent()}".strip()) from exc
             self._failed(exc)
+
+    def _doubt(self, exc: CallError) -> NoReturn:
+        """Fetch again later what is not what it should be; not for ever."""
+        fault = RemoteFault(code=RemoteResultInvalidError.code, message=exc.message)
+        op = self._op.evolve(fetches=self._op.fetches + 1, error=fault)
+        if op.fetches >= self.policy.fetches:
+            self._note(op)
+            raise RemoteResultInvalidError(f"{exc.message} {self._spent()}".strip()) from exc
+        self._later(op, exc.message)
 
     # ── calls that fail ──
 

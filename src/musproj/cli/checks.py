@@ -135,7 +135,10 @@ def _engines(settings: Settings) -> Iterator[Finding]:
     catalog = open_catalog(settings)
     for name, engine in catalog.engines.items():
         try:
-            params.parse(catalog.get(name).spec.params, {"engine": engine})
+            spec = catalog.get(name).spec
+            needs = spec.needs(params.parse(spec.params, {"engine": engine}))
+            if not catalog.abilities().issuperset(needs):
+                yield Finding(f"engine of {name}", "warning", f"{engine} has no key here", "Its jobs wait for one.")
         except MusProjError as exc:
             yield Finding(f"engine of {name}", "problem", exc.message, "Mend MUSPROJ_ENGINES.")
 

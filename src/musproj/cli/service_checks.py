@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from functools import partial
 
 from musproj import MusProj
+from musproj.application.remote_calls import called
 from musproj.cli.guarded import guarded
 from musproj.ports.findings import Finding
 from musproj.ports.remote import CallError, Pause
@@ -19,6 +20,9 @@ def examine_services(mp: MusProj) -> Iterator[Finding]:
     pauses = {pause.account: pause for pause in mp.outside.accounts.pauses()}
     for name in sorted(mp.services.configured()):
         yield from guarded(name, partial(_service, mp, name, pauses))
+    budgets = {*mp.outside.policy.per_job, *mp.outside.policy.per_day} - mp.services.configured()
+    if budgets:
+        yield Finding("budgets", "warning", f"of services without a key: {', '.join(sorted(budgets))}", "Is it a typo?")
     if mp.services.names() and not mp.settings.webhook_secret and mp.settings.public_url:
         fix = "Set MUSPROJ_WEBHOOK_SECRET to a long random text."
         yield Finding("webhooks", "ok", "not used: services are asked, which takes a little longer", fix)
@@ -30,7 +34,7 @@ def _service(mp: MusProj, name: str, pauses: dict[str, Pause]) -> Iterator[Findi
     account = f"{name}:{service.account}"
     pause = pauses.get(account)
     try:
-        left, unit = service.balance()
+        left, unit = called(service.balance)
     except CallError as exc:
         yield Finding(name, "problem", exc.message, f"Look at the key and the account of {name}.")
         return

@@ -173,7 +173,7 @@ class RemoteOp:
         service did not bill, or restarts for nothing, is tried again; the rest stays as it ended.
         """
         fresh = attrs.evolve(
-            self, cleanup_due=None, cleanups=0, tries=0, fetches=0, polls=0, misses=0, restarts=0, rev=1
+            self, heir=None, cleanup_due=None, cleanups=0, tries=0, fetches=0, polls=0, misses=0, restarts=0, rev=1
         )
         match self.phase:
             case RemotePhase.FAILED | RemotePhase.CANCELLED if self.cost.state is CostState.NONE:

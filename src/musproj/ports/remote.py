@@ -4,6 +4,7 @@ A service adapter declares what it can do (`Caps`) and makes one call per method
 the order of saving and calling, what a lost answer means, when to give up.
 """
 
+import math
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -114,15 +115,26 @@ class RemoteState(Enum):
     """It knows nothing of it."""
 
 
+def sensible(value: object) -> float | None:
+    """Return a finite number from 0 on, None for anything else that a service may have said."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    return number if math.isfinite(number) and number >= 0 else None
+
+
 @attrs.frozen(kw_only=True)
 class Update:
     """What was heard of one operation."""
 
     state: RemoteState
-    fraction: float | None = None
-    """Done, 0 to 1."""
-    actual: float | None = None
-    """What it cost, in the unit of its `Cost`."""
+    fraction: float | None = attrs.field(default=None, converter=sensible)
+    """Done, 0 to 1; None for what is no number of that kind."""
+    actual: float | None = attrs.field(default=None, converter=sensible)
+    """What it cost, in the unit of its `Cost`; the same."""
     fault: RemoteFault | None = None
     request_id: str | None = None
 

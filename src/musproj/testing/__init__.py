@@ -27,6 +27,7 @@ if "pytest" in sys.modules:
         "ledger",
         "machine",
         "metadata",
+        "remote",
         "multipart",
         "processors",
         "queue",

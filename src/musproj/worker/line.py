@@ -7,7 +7,7 @@ supervisor, which knows the job and the token and asks the store for it; so it c
 import json
 import socket
 import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, cast
 
@@ -331,9 +331,11 @@ def account_arguments(asked: AskAccount) -> Mapping[str, Any]:
     Raises:
         CorruptRecordError: a run does not ask that, or not so.
     """
-    names = _ASKED.get(asked.method)
-    if names is None or set(asked.arguments) != names:
+    checks = _ASKED.get(asked.method)
+    if checks is None or set(asked.arguments) != set(checks):
         raise CorruptRecordError("A job's process asked something unknown of an account.")
+    if not all(check(asked.arguments[name]) for name, check in checks.items()):
+        raise CorruptRecordError("A job's process asked an account for something impossible.")
     arguments: dict[str, Any] = dict(asked.arguments)
     if asked.method == "pause":
         arguments["fault"] = from_plain(RemoteFault, arguments["fault"])
@@ -341,13 +343,42 @@ def account_arguments(asked: AskAccount) -> Mapping[str, Any]:
     return arguments
 
 
-_ASKED: Mapping[str, set[str]] = {
-    "take": {"account", "per_minute", "burst"},
-    "hold": {"account", "seconds"},
-    "pause": {"account", "fault", "life"},
-    "pauses": set(),
-    "running": {"service"},
-    "spend": {"account", "day", "token", "amount", "limit"},
+def _is_word(value: object) -> bool:
+    return isinstance(value, str) and 0 < len(value) <= _LONGEST_WORD
+
+
+def _is_number(value: object, *, most: float = 1e9) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= most
+
+
+def _is_rate(value: object) -> bool:
+    return _is_number(value, most=1e5) and value != 0
+
+
+def _is_burst(value: object) -> bool:
+    return isinstance(value, int) and _is_rate(value)
+
+
+def _is_time(value: object) -> bool:
+    return _is_number(value, most=_LONGEST_S)
+
+
+_LONGEST_WORD = 256
+_LONGEST_S = 86_400.0
+"""For how long a job's process may stop an account for all."""
+_ASKED: Mapping[str, Mapping[str, Callable[[object], bool]]] = {
+    "take": {"account": _is_word, "per_minute": _is_rate, "burst": _is_burst},
+    "hold": {"account": _is_word, "seconds": _is_time},
+    "pause": {"account": _is_word, "fault": lambda value: isinstance(value, dict), "life": _is_time},
+    "pauses": {},
+    "running": {"service": _is_word},
+    "spend": {
+        "account": _is_word,
+        "day": _is_word,
+        "token": _is_word,
+        "amount": _is_number,
+        "limit": lambda value: value is None or _is_number(value),
+    },
 }
 
 

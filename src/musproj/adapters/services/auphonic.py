@@ -12,6 +12,7 @@ from uuid import UUID
 import attrs
 import httpx
 
+from musproj.adapters.services.answers import inside, objects, required_id, whole
 from musproj.adapters.services.client import ApiClient
 from musproj.adapters.services.failures import classify_status, scrub
 from musproj.adapters.services.fetch import ResultFetcher
@@ -30,6 +31,7 @@ from musproj.ports.remote import (
     RemoteService,
     RemoteState,
     Update,
+    sensible,
 )
 
 NAME = "auphonic"
@@ -53,6 +55,8 @@ _NOT_RUNNING = {
     OUTDATED: RemoteState.OUTDATED,
 }
 _NOT_FOUND = 404
+_REFUSALS = range(400, 500)
+_MD5_CHARACTERS = 32
 
 
 @attrs.frozen(kw_only=True)
@@ -99,7 +103,7 @@ class Auphonic(RemoteService):
         if hook is not None:
             body["webhook"] = hook
         made = self._call("POST", "productions.json", is_effect=True, json=body)
-        return op.enter(RemotePhase.DRAFT if url is None else RemotePhase.STAGED, remote_id=str(made["uuid"]))
+        return op.enter(RemotePhase.DRAFT if url is None else RemotePhase.STAGED, remote_id=required_id(made, "uuid"))
 
     def upload(self, op: RemoteOp, task: RemoteTask, source: RemoteInput) -> RemoteOp:  # noqa: ARG002 - it is in the draft
         """Send the input, unless an earlier run has."""
@@ -138,14 +142,11 @@ class Auphonic(RemoteService):
         production = self._production(op)
         if production is None:
             raise CallError(CallClass.STALE, "the production is gone", status=_NOT_FOUND)
-        for file in production.get("output_files") or ():
-            if file.get("download_url"):
-                yield RemoteOutput(
-                    label=str(file["format"]),
-                    url=str(file["download_url"]),
-                    size=file.get("size") or None,
-                    md5=file.get("checksum") or None,
-                )
+        for file in objects(production.get("output_files")):
+            url, label, md5 = file.get("download_url"), file.get("format"), file.get("checksum")
+            if isinstance(url, str) and url and isinstance(label, str):
+                is_known = isinstance(md5, str) and len(md5) == _MD5_CHARACTERS
+                yield RemoteOutput(label=label, url=url, size=whole(file.get("size")), md5=md5 if is_known else None)
 
     def fetch(self, output: RemoteOutput, target: Path, *, max_bytes: int, check: Callable[[], None]) -> Fetched:
         """Follow the download to the store that it is redirected to, without our key."""
@@ -156,7 +157,7 @@ class Auphonic(RemoteService):
         try:
             self._call("POST", f"production/{op.remote_id}/stop.json")
         except CallError as exc:
-            if exc.kind is not CallClass.REJECTED:
+            if exc.kind is not CallClass.REJECTED or exc.status not in _REFUSALS:
                 raise
 
     def cleanup(self, op: RemoteOp) -> None:
@@ -168,11 +169,11 @@ class Auphonic(RemoteService):
             return
         for production in self._listed():
             if self._is_ours(op, production):
-                self._delete(str(production["uuid"]))
+                self._delete(required_id(production, "uuid"))
 
     def balance(self) -> tuple[float, str]:
         """Return the hours that are left."""
-        return float(self._call("GET", "user.json")["credits"]), CREDIT_HOUR
+        return sensible(self._call("GET", "user.json").get("credits")) or 0.0, CREDIT_HOUR
 
     def close(self) -> None:
         """Close the connections."""
@@ -188,7 +189,7 @@ class Auphonic(RemoteService):
 
     def _listed(self) -> Sequence[Mapping[str, Any]]:
         found: Any = self._data(self.api.call("GET", f"productions.json?limit={LISTED}"), is_effect=False)
-        return cast("list[Mapping[str, Any]]", found) if isinstance(found, list) else []
+        return objects(found)
 
     def _production(self, op: RemoteOp) -> Mapping[str, Any] | None:
         try:
@@ -204,7 +205,7 @@ class Auphonic(RemoteService):
             status if isinstance(status, int) else -1, RemotePhase.SUBMITTED
         )
         cost = attrs.evolve(op.cost, state=CostState.BILLED) if phase is RemotePhase.SUBMITTED else op.cost
-        return op.enter(phase, remote_id=str(production["uuid"]), cost=cost)
+        return op.enter(phase, remote_id=required_id(production, "uuid"), cost=cost)
 
     def _update(self, production: Mapping[str, Any] | None) -> Update:
         if production is None:
@@ -216,12 +217,11 @@ class Auphonic(RemoteService):
         if state is RemoteState.FAILED:
             text = scrub(str(production.get("error_message") or "Auphonic gives no reason."))
             fault = RemoteFault(code=RemoteRejectedError.code, message=f"Auphonic: {text}")
-        used = cast("Mapping[str, Any]", production.get("used_credits") or {})
-        actual = used.get("combined")
+        actual = sensible(inside(production, "used_credits").get("combined"))
         return Update(
             state=state,
             fraction=_FRACTIONS.get(number),
-            actual=float(actual) if isinstance(actual, int | float) else None,
+            actual=actual,
             fault=fault,
         )
 

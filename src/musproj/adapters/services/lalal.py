@@ -4,6 +4,7 @@ A task's id is told once, and tasks cannot be listed: what makes a repeated spli
 starts. All calls are POST.
 """
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any, cast
 import attrs
 import httpx
 
+from musproj.adapters.services.answers import inside, objects, required_id, whole
 from musproj.adapters.services.client import ApiClient
 from musproj.adapters.services.failures import scrub
 from musproj.adapters.services.fetch import ResultFetcher
@@ -30,6 +32,7 @@ from musproj.ports.remote import (
     RemoteService,
     RemoteState,
     Update,
+    sensible,
 )
 
 NAME = "lalal"
@@ -46,6 +49,10 @@ BLOCK_BYTES = 64 << 10
 UPLOAD_ANSWER_S = 300.0
 _KEY_USED = "idempotency_key_used"
 _TRACKS = ("stem", "back")
+_SOURCE_LOST = re.compile(r"source\w*.*(not.found|unknown|expired|deleted|no longer)", re.IGNORECASE)
+_REFUSALS = range(400, 500)
+_SINCE, _UNTIL = 1.5e9, 5e9
+"""Seconds since the epoch that an upload may expire at: 2017 to 2128."""
 
 
 @attrs.frozen(kw_only=True)
@@ -97,8 +104,9 @@ class Lalal(RemoteService):
         answer = self.api.call(
             "POST", "upload/", content=_blocks(source.path()), headers=headers, read_timeout=UPLOAD_ANSWER_S
         )
-        expires = datetime.fromtimestamp(int(answer["expires"]), UTC)
-        return op.enter(RemotePhase.STAGED, upload_ref=str(answer["id"]), upload_expires=expires)
+        return op.enter(
+            RemotePhase.STAGED, upload_ref=required_id(answer, "id"), upload_expires=_expiry(answer.get("expires"))
+        )
 
     def submit(self, op: RemoteOp, task: RemoteTask, source: RemoteInput, hook: str | None) -> RemoteOp:  # noqa: ARG002 - it has its input, and no webhooks
         """Split, which bills."""
@@ -111,7 +119,7 @@ class Lalal(RemoteService):
             answer = self.api.call("POST", f"split/{task.request['call']}/", is_effect=True, json=body)
         except CallError as exc:
             raise _meant(exc) from exc
-        return attrs.evolve(op, remote_id=str(answer["task_id"]))
+        return attrs.evolve(op, remote_id=required_id(answer, "task_id", is_effect=True))
 
     def find(self, op: RemoteOp) -> RemoteOp | None:
         """Do nothing: it has no list."""
@@ -120,15 +128,15 @@ class Lalal(RemoteService):
     def poll(self, ops: Sequence[RemoteOp]) -> Mapping[str, Update]:
         """Ask for all of them at once."""
         found = self._check([op.remote_id for op in ops if op.remote_id])
-        return {op.token: _update(found.get(op.remote_id or "")) for op in ops}
+        return {op.token: _update(inside(found, op.remote_id or "")) for op in ops}
 
     def outputs(self, op: RemoteOp) -> Iterable[RemoteOutput]:
         """Return the tracks, by their label."""
-        found = self._check([op.remote_id or ""]).get(op.remote_id or "") or {}
+        found = inside(self._check([op.remote_id or ""]), op.remote_id or "")
         if found.get("status") != "success":
             raise CallError(CallClass.STALE, "LALAL.AI knows the task no more")
         for track in _tracks(found):
-            yield RemoteOutput(label=str(track["label"]), url=str(track["url"]), size=track.get("size"))
+            yield RemoteOutput(label=track["label"], url=str(track.get("url", "")), size=whole(track.get("size")))
 
     def fetch(self, output: RemoteOutput, target: Path, *, max_bytes: int, check: Callable[[], None]) -> Fetched:
         """Download a track, without our key."""
@@ -146,20 +154,19 @@ class Lalal(RemoteService):
         try:
             self.api.call("POST", "delete/", json={"source_id": op.upload_ref})
         except CallError as exc:
-            if exc.kind is not CallClass.REJECTED:  # it is gone already, or never was
+            if exc.kind is not CallClass.REJECTED or exc.status not in _REFUSALS:  # it is gone, or never was
                 raise
 
     def balance(self) -> tuple[float, str]:
         """Return the minutes that are left."""
-        return float(self.api.call("POST", "limits/minutes_left/")["minutes_left"]), MINUTE
+        return sensible(self.api.call("POST", "limits/minutes_left/").get("minutes_left")) or 0.0, MINUTE
 
     def close(self) -> None:
         """Close the connections."""
         self.transport.close()
 
-    def _check(self, task_ids: Sequence[str]) -> Mapping[str, Mapping[str, Any]]:
-        result = self.api.call("POST", "check/", json={"task_ids": list(task_ids)}).get("result")
-        return cast("Mapping[str, Mapping[str, Any]]", result) if isinstance(result, dict) else {}
+    def _check(self, task_ids: Sequence[str]) -> Mapping[str, Any]:
+        return inside(self.api.call("POST", "check/", json={"task_ids": list(task_ids)}), "result")
 
 
 def _stems(task: RemoteTask) -> int:
@@ -177,21 +184,28 @@ def _meant(exc: CallError) -> CallError:
     """Return the failure of a split as the engine takes it."""
     if exc.code == _KEY_USED:  # there is a task of ours, whose id was never told: nothing that a refusal is
         return CallError(CallClass.AMBIGUOUS, exc.message, status=exc.status, code=exc.code, request_id=exc.request_id)
-    if exc.kind is CallClass.REJECTED and "source" in f"{exc.code} {exc.message}":
+    if exc.kind is CallClass.REJECTED and _SOURCE_LOST.search(f"{exc.code} {exc.message}"):
         return CallError(CallClass.STALE, exc.message, status=exc.status, code=exc.code, request_id=exc.request_id)
     return exc
 
 
-def _update(found: Mapping[str, Any] | None) -> Update:
-    match (found or {}).get("status"):
+def _expiry(value: object) -> datetime | None:
+    """Return when an upload expires; None where that is no plausible time in seconds."""
+    seconds = sensible(value)
+    if seconds is None or not _SINCE <= seconds <= _UNTIL:
+        return None
+    return datetime.fromtimestamp(int(seconds), UTC)
+
+
+def _update(found: Mapping[str, Any]) -> Update:
+    match found.get("status"):
         case "progress":
-            done = found.get("progress") if found else None
-            fraction = done / 100 if isinstance(done, int | float) else None
-            return Update(state=RemoteState.RUNNING if fraction else RemoteState.QUEUED, fraction=fraction)
+            done = sensible(found.get("progress")) or 0.0
+            return Update(state=RemoteState.RUNNING if done else RemoteState.QUEUED, fraction=done / 100)
         case "success":
-            return Update(state=RemoteState.FINISHED, fraction=1.0, actual=_minutes(found or {}))
+            return Update(state=RemoteState.FINISHED, fraction=1.0, actual=_minutes(found))
         case "error":
-            return Update(state=RemoteState.FAILED, fault=_fault(found or {}))
+            return Update(state=RemoteState.FAILED, fault=_fault(found))
         case "cancelled":
             return Update(state=RemoteState.CANCELLED)
         case _:  # server_error, a status of the future, or no word of it
@@ -200,24 +214,18 @@ def _update(found: Mapping[str, Any] | None) -> Update:
 
 def _fault(found: Mapping[str, Any]) -> RemoteFault:
     error = found.get("error")
-    detail = _inside(found, "error").get("detail") if isinstance(error, dict) else error
+    detail = inside(found, "error").get("detail") if isinstance(error, dict) else error
     return RemoteFault(code=RemoteRejectedError.code, message=f"LALAL.AI: {scrub(str(detail or 'no reason given'))}")
 
 
-def _inside(found: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    """Return the object under `name`, an empty one where there is none."""
-    inner = found.get(name)
-    return cast("Mapping[str, Any]", inner) if isinstance(inner, dict) else {}
-
-
 def _tracks(found: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    tracks = cast("list[Mapping[str, Any]]", _inside(found, "result").get("tracks") or [])
-    return [track for track in tracks if track.get("type") in _TRACKS]
+    tracks = objects(inside(found, "result").get("tracks"))
+    return [track for track in tracks if track.get("type") in _TRACKS and isinstance(track.get("label"), str)]
 
 
 def _minutes(found: Mapping[str, Any]) -> float | None:
     """Return what the task should have cost: its minutes for each stem."""
-    duration = _inside(found, "result").get("duration")
-    labels = [str(track["label"]) for track in _tracks(found) if track.get("type") == "stem"]
+    duration = sensible(inside(found, "result").get("duration"))
+    labels = [track["label"] for track in _tracks(found) if track.get("type") == "stem"]
     stems = len({label.partition("@")[0] for label in labels}) or 1
-    return duration * stems / 60 if isinstance(duration, int | float) else None
+    return None if duration is None else duration * stems / 60

@@ -6,6 +6,7 @@ from musproj.adapters.services import auphonic, lalal
 from musproj.adapters.services.client import ApiClient
 from musproj.adapters.services.fetch import ResultFetcher
 from musproj.adapters.services.guard import AddressGuard, GuardedTransport
+from musproj.adapters.services.hosts import where
 from musproj.adapters.services.profile import ProfileService
 from musproj.application.http_profile import HttpProfile
 from musproj.errors import ConfigurationError
@@ -51,10 +52,14 @@ def _clients(
 
 def _refuse_plain(context: ServiceContext, url: str) -> None:
     """Refuse to send a key over plain http to a host that the settings do not name as private."""
-    parsed = httpx.URL(url)
-    place = f"{parsed.host}:{parsed.port or 80}"
-    if parsed.scheme != "https" and place not in context.private_hosts:
+    try:
+        parsed = httpx.URL(url)
+    except httpx.InvalidURL as exc:
+        raise ConfigurationError(f"The address of {context.name} is none.") from exc
+    if parsed.scheme not in ("http", "https") or not parsed.host:
+        raise ConfigurationError(f"The address of {context.name} begins with http:// or https:// and names a host.")
+    if parsed.scheme != "https" and where(parsed) not in context.private_hosts:
         raise ConfigurationError(
-            f"The address of {context.name}, {parsed.scheme}://{place}, is not https.",
-            hint=f"A host of your own is allowed by MUSPROJ_PRIVATE_HOSTS={place}.",
+            f"The address of {context.name}, {parsed.scheme}://{where(parsed)}, is not https.",
+            hint=f"A host of your own is allowed by MUSPROJ_PRIVATE_HOSTS={where(parsed)}.",
         )

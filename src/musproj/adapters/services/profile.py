@@ -9,6 +9,7 @@ from typing import Any, Final, cast
 import attrs
 import httpx
 
+from musproj.adapters.services.answers import identity
 from musproj.adapters.services.client import ApiClient
 from musproj.adapters.services.failures import scrub
 from musproj.adapters.services.fetch import ResultFetcher
@@ -44,7 +45,6 @@ UNKNOWN_S: Final = 3_600.0
 
 _GONE: Final = frozenset({404, 410})
 _NONE_TO_STOP: Final = frozenset({404, 409, 410})
-_ID_LENGTH: Final = 1_000
 
 
 class ProfileService(RemoteService):
@@ -151,7 +151,7 @@ class ProfileService(RemoteService):
             headers={"Content-Length": str(file.stat().st_size), "Content-Type": OCTET_STREAM},
             read_timeout=UPLOAD_READ_S,
         )
-        ref = _identity(pick(answer, call.ref_pointer))
+        ref = identity(pick(answer, call.ref_pointer))
         if ref is None:
             raise self._unreadable(CallClass.REJECTED, "upload.ref_pointer", call.ref_pointer)
         if "?" in ref or "#" in ref:
@@ -180,7 +180,7 @@ class ProfileService(RemoteService):
             json=body,
             headers={profile.idempotency_header: as_key(op.token)} if profile.idempotency_header else None,
         )
-        remote_id = _identity(pick(answer, profile.submit.id_pointer))
+        remote_id = identity(pick(answer, profile.submit.id_pointer))
         if remote_id is None:
             raise self._unreadable(CallClass.AMBIGUOUS, "submit.id_pointer", profile.submit.id_pointer)
         return attrs.evolve(op, remote_id=remote_id)
@@ -206,7 +206,7 @@ class ProfileService(RemoteService):
             raise self._unreadable(CallClass.TRANSIENT, "list.items_pointer", listing.items_pointer)
         for item in cast("list[object]", items):
             if pick(item, listing.tag_pointer) == op.token:
-                found = _identity(pick(item, listing.id_pointer))
+                found = identity(pick(item, listing.id_pointer))
                 if found is None:
                     raise self._unreadable(CallClass.TRANSIENT, "list.id_pointer", listing.id_pointer)
                 return found
@@ -357,14 +357,6 @@ class ProfileService(RemoteService):
 
     def _clean(self, text: str) -> str:
         return scrub(text, self._secrets)
-
-
-def _identity(value: object) -> str | None:
-    """Return an id as text, None for what is none."""
-    if isinstance(value, bool) or not isinstance(value, str | int):
-        return None
-    text = str(value)
-    return text if text.strip() and text.isprintable() and len(text) <= _ID_LENGTH else None
 
 
 def _word(value: object) -> str:
