@@ -15,10 +15,11 @@ from musproj.application.remote_execution import Outside, Services
 from musproj.application.remote_policy import RemotePolicy
 from musproj.domain import media
 from musproj.domain.keys import ObjectKey
+from musproj.domain.text import printable
 from musproj.errors import ConfigurationError
 from musproj.ports.plugin import OpenedMetadata, OpenedStorage, ServiceContext
 from musproj.ports.remote import RemoteService
-from musproj.registry import SERVICES, load, require
+from musproj.registry import SERVICES, load, missing_modules, names, require
 from musproj.settings import Settings
 
 FILE = "file:"
@@ -29,6 +30,8 @@ URL_LIFE = timedelta(hours=24)
 
 _PRIVATE_NAMES = (".local", ".internal", ".localhost", ".localdomain", ".lan", ".home.arpa", ".test")
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
+
+_OWN_SETTINGS = ("auphonic", "lalal")
 
 log = logging.getLogger(__name__)
 
@@ -58,10 +61,23 @@ class ConfiguredServices(Services):
         return frozenset(self._keys)
 
     def names(self) -> frozenset[str]:
-        """Return the services whose keys can be read: what this installation is able to use."""
+        """Return the services that can be used here: their keys can be read, and their libraries are there."""
         if self._names is None:
-            self._names = frozenset(name for name in self._keys if self._has_key(name))
+            known = {*names(SERVICES), *self._profiles} if not missing_modules(["httpx"]) else set[str]()
+            self._names = frozenset(name for name in self._keys if name in known and self._has_key(name))
         return self._names
+
+    def usable(self) -> frozenset[str]:
+        """Return those of `names` that can be opened, which imports their libraries: what a worker is able to use."""
+        found: set[str] = set()
+        for name in self.names():
+            try:
+                self.open(name)
+            except ConfigurationError as exc:
+                log.error("%s", exc, extra={"action": "service_unusable", "service": name})  # noqa: TRY400 - no bug
+            else:
+                found.add(name)
+        return frozenset(found)
 
     def open(self, name: str) -> RemoteService:
         """Return the service.
@@ -81,7 +97,7 @@ class ConfiguredServices(Services):
 
     def _open(self, name: str) -> RemoteService:
         if name not in self._keys:
-            raise ConfigurationError(f"{name} has no key here.", hint=f"Set MUSPROJ_{name.upper()}_KEY.")
+            raise ConfigurationError(f"{name} has no key here.", hint=f"Set {key_setting(name)}.")
         require("httpx", "services")
         plugin: Opener = load(SERVICES, name) if name not in self._profiles else self._open_profile(name)
         settings = self._settings
@@ -110,6 +126,11 @@ class ConfiguredServices(Services):
         return partial(opener, self._profiles[name])
 
 
+def key_setting(name: str) -> str:
+    """Return which setting has the key of a service, as its user writes it."""
+    return f"MUSPROJ_{name.upper()}_KEY" if name in _OWN_SETTINGS else f"MUSPROJ_SERVICE_KEYS={name}=…"
+
+
 def keys_of(settings: Settings) -> dict[str, str]:
     """Return service → key, of those that have one.
 
@@ -132,8 +153,7 @@ def read_key(name: str, key: str) -> str:
         path = Path(key.removeprefix(FILE)).expanduser()
         mode, text = path.stat().st_mode, path.read_text("utf-8").strip()
     except (OSError, ValueError, RuntimeError) as exc:  # no text, a NUL, a home that is nobody's
-        where = key.removeprefix(FILE)
-        text = f"The key of {name} cannot be read from {where!r}."
+        text = f"The key of {name} cannot be read from {printable(key.removeprefix(FILE))}."
         raise ConfigurationError(text, hint="Is it there, and yours?") from exc
     if mode & _OTHERS:
         raise ConfigurationError(f"Others can read the key of {name} in {path}.", hint=f"chmod 600 {path}")
@@ -200,7 +220,13 @@ def outside_of(
         ).url
         return url if settings.auphonic_input == "url" or _is_reachable(url) else None
 
-    return Outside(services=services, accounts=metadata.accounts, policy=policy_of(settings), signed_url=signed_url)
+    return Outside(
+        services=services,
+        accounts=metadata.accounts,
+        policy=policy_of(settings),
+        signed_url=signed_url,
+        url_life=URL_LIFE,
+    )
 
 
 def _amounts(entries: tuple[str, ...], setting: str) -> Mapping[str, float]:

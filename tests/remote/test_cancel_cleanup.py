@@ -101,7 +101,7 @@ def test_a_delete_that_fails_for_days_is_tried_once_a_day(harness, job_type):
     harness.fakes.fault(kind="status", code=500, path=DELETE[job_type], times=CLEANUP_TRIES + 2)
     job = harness.drive(harness.submit(job_type), until=lambda job: job.remote and job.remote.cleanups == CLEANUP_TRIES)
     assert (job.status, job.remote.phase) == (JobStatus.SUCCEEDED, RemotePhase.COMMITTED)
-    assert job.remote.error is not None
+    assert job.remote.cleanup_error is not None
     assert job.remote.cleanup_due - harness.clock.now() == CLEANUP_RARELY
     job = harness.drive(job)
     assert job.remote.phase is RemotePhase.CLEANED

@@ -15,6 +15,7 @@ from musproj.domain.ids import AssetId, JobId, Owner, new_job_id
 from musproj.domain.job import DEFAULT_LIFETIME, Job, JobInput, JobStatus, WaitReason
 from musproj.domain.ledger import Cancelled, CancelRequested, Missing, Noted, TooLate
 from musproj.domain.media import needs_of
+from musproj.domain.remote import CostState
 from musproj.errors import (
     JobAlreadyFinishedError,
     JobNotFoundError,
@@ -28,6 +29,9 @@ from musproj.ports.jobs import Existing, JobFilter, JobStore, SubmitAnswer
 from musproj.ports.processor import ProcessorSpec
 
 HIGH_PRIORITY = 10
+ENDED_BADLY = (JobStatus.FAILED, JobStatus.CANCELLED)
+LOOKED_BACK = 50
+"""Ended jobs of an asset among which an identical one is looked for."""
 
 
 @attrs.frozen(kw_only=True)
@@ -111,6 +115,8 @@ class Jobs:
             wait_reason=WaitReason.DELAY if spec.run_at and spec.run_at > now else None,
             expires_at=spec.expires_at or job.expires_at,
         )
+        if processor.paid and not spec.force:
+            job = self._after_failure(job)
         return self.jobs.submit(job, idempotency, paid=processor.paid)
 
     def get(self, owner: Owner, job_id: JobId) -> Job:
@@ -155,7 +161,7 @@ class Jobs:
             AssetNotReadyError: an input's asset was deleted.
         """
         old = self.jobs.get(owner, job_id)
-        if old.status not in (JobStatus.FAILED, JobStatus.CANCELLED):
+        if old.status not in ENDED_BADLY:
             raise JobNotRetryableError(f"Job {job_id} is {old.status}.", job_id=job_id, status=str(old.status))
         declared = self.catalog.get(old.type).spec
         processor = declared.given(params.parse(declared.params, old.params))
@@ -168,21 +174,45 @@ class Jobs:
             job = self._inherit(old, job)
         return self.jobs.submit(job, idempotency, paid=processor.paid)
 
+    def _after_failure(self, job: Job) -> Job:
+        """Return a new job as the retry of an identical one that ended badly after something was bought.
+
+        Without `force` nothing is paid for twice, whether a client retries or just asks again.
+        """
+        ended = [
+            old
+            for status in ENDED_BADLY
+            for old in self.jobs.list(
+                job.owner, JobFilter(asset_id=job.asset_id, status=status), limit=LOOKED_BACK
+            ).items
+            if old.likeness == job.likeness and old.remote is not None and old.remote.cost.state is not CostState.NONE
+        ]
+        if not ended:
+            return job
+        return self._inherit(max(ended, key=lambda old: old.job_id), job)
+
     def _inherit(self, old: Job, job: Job) -> Job:
-        """Return the retry with what its forerunner bought; of one that was handed on before, the same heir.
+        """Return a job as the retry of `old`, or of its last heir, with what that one bought.
 
         The forerunner names its heir first, so that nothing is deleted that the heir is to find; one that names an
         heir that was never submitted, because its submitter died, hands on to the same id once more. It is one of its
         own even beside an identical job, which has bought for itself.
         """
-        while old.remote is not None and old.remote.heir is None:
-            op = old.remote.evolve(heir=job.job_id)
-            if isinstance(self.jobs.hear(old.job_id, op), Noted):
-                return attrs.evolve(job, remote=op.for_retry(), force=True)
-            old = self.jobs.get(old.owner, old.job_id)
-        assert old.remote is not None
-        assert old.remote.heir is not None
-        return attrs.evolve(job, job_id=old.remote.heir, remote=old.remote.for_retry(), force=True)
+        while old.remote is not None:
+            heir_id, op = old.remote.heir, old.remote
+            heir = self.jobs.find(heir_id) if heir_id is not None else None
+            if heir is not None and heir.status in ENDED_BADLY:
+                old = heir
+                continue
+            if heir_id is None:
+                heir_id, op = job.job_id, op.evolve(heir=job.job_id)
+                if not isinstance(self.jobs.hear(old.job_id, op), Noted):
+                    old = self.jobs.get(old.owner, old.job_id)  # others were faster
+                    continue
+            return attrs.evolve(
+                job, job_id=heir_id, retry_of=old.job_id, root_job_id=old.root_job_id, remote=op.for_retry(), force=True
+            )
+        return attrs.evolve(job, retry_of=old.job_id, root_job_id=old.root_job_id)
 
     def watch(self, owner: Owner, job_id: JobId, *, timeout: float | None = None) -> Iterator[Job]:
         """Yield the job at once and after each change until it has ended or `timeout` seconds are over.

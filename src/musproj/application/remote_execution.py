@@ -2,6 +2,8 @@
 
 from abc import abstractmethod
 from collections.abc import Callable
+from datetime import timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,11 +16,16 @@ from musproj.application.execution_outputs import check_outputs, check_result
 from musproj.application.execution_provenance import provenance_of
 from musproj.application.execution_publish import Product
 from musproj.application.models import ModelFolder
+from musproj.application.remote_account import AccountUse
 from musproj.application.remote_policy import RemotePolicy
+from musproj.application.remote_purchase import Purchase
+from musproj.application.remote_record import OpRecord
 from musproj.application.remote_results import ResultReader, largest_result
 from musproj.application.remote_run import Parked, RemoteLedger, RemoteRun
+from musproj.application.remote_setbacks import Setbacks
 from musproj.domain.job import Job
 from musproj.domain.keys import ObjectKey, parse_file_key
+from musproj.domain.version import File
 from musproj.errors import ConfigurationError
 from musproj.ports.clock import Clock
 from musproj.ports.processor import AudioProbe, Outcome, ProcessorSpec, RemoteTask
@@ -52,6 +59,8 @@ class Outside:
     policy: RemotePolicy
     signed_url: Callable[[ObjectKey], str | None]
     """Returns an address of a stored object that outside services can reach, or None."""
+    url_life: timedelta = timedelta(hours=24)
+    """How long such an address is good."""
 
 
 @attrs.frozen(kw_only=True)
@@ -83,11 +92,11 @@ class RemoteExecution:
         folder = workdir / "work"
         folder.mkdir()
         ctx = RunContext(folder, pulse, self.models)
-        run = self._run(job, token, task, outside, inputs, workdir, ctx, pulse)
-        found = run.results()
+        pulse.enter(Phase.PROCESS)  # what is sent and fetched has limits of its own, by its size
+        record = OpRecord(job=job, token=token, ledger=self.ledger, clock=self.clock)
+        found = self._run(record, task, outside, inputs[0], workdir, ctx).results()
         if isinstance(found, Parked):
             return found
-        pulse.enter(Phase.PROCESS)
         outcome = Outcome(found) if task.then is None else task.then(found, ctx)
         return Product(
             spec=spec,
@@ -98,54 +107,70 @@ class RemoteExecution:
 
     def _run(
         self,
-        job: Job,
-        token: str,
+        record: OpRecord,
         task: RemoteTask,
         outside: Outside,
-        inputs: tuple[RecordedInput, ...],
+        given: RecordedInput,
         workdir: Path,
         ctx: RunContext,
-        pulse: Pulse,
     ) -> RemoteRun:
-        (given,) = inputs
-        record = given.record
-        reader = ResultReader(
+        service, source = outside.services.open(task.service), self._source(given, outside, workdir, ctx)
+        account = AccountUse(
+            service=service, accounts=outside.accounts, policy=outside.policy, clock=self.clock, record=record
+        )
+        setbacks = Setbacks(service=service, record=record, account=account, policy=outside.policy)
+        purchase = Purchase(
+            service=service,
+            task=task,
+            source=source,
+            record=record,
+            account=account,
+            setbacks=setbacks,
+            policy=outside.policy,
+            clock=self.clock,
+            sleep=self.sleep,
+        )
+        return RemoteRun(
+            task=task,
+            service=service,
+            policy=outside.policy,
+            clock=self.clock,
+            ctx=ctx,
+            source=source,
+            input_sha256=given.record.sha256,
+            reader=self._reader(given.record, ctx),
+            record=record,
+            account=account,
+            setbacks=setbacks,
+            purchase=purchase,
+        )
+
+    def _reader(self, record: File, ctx: RunContext) -> ResultReader:
+        most = largest_result(record.sample_rate, record.channels, record.duration, self.max_output_bytes)
+        return ResultReader(
             folder=ctx.workdir,
             probe=self.probe,
             duration=record.duration,
-            max_bytes=largest_result(record.sample_rate, record.channels, record.duration, self.max_output_bytes),
-            check=pulse.check,
+            max_bytes=most,
+            check=ctx.check,
             warn=ctx.warn,
         )
-        return RemoteRun(
-            job=job,
-            token=token,
-            task=task,
-            service=outside.services.open(task.service),
-            ledger=self.ledger,
-            accounts=outside.accounts,
-            policy=outside.policy,
-            clock=self.clock,
-            pulse=pulse,
-            source=self._source(given, outside, workdir, pulse),
-            input_sha256=record.sha256,
-            reader=reader,
-            sleep=self.sleep,
-        )
 
-    def _source(self, given: RecordedInput, outside: Outside, workdir: Path, pulse: Pulse) -> RemoteInput:
-        """Return the input, which is brought onto this disk only where it has to be sent."""
+    def _source(self, given: RecordedInput, outside: Outside, workdir: Path, ctx: RunContext) -> RemoteInput:
+        """Return the input, which is brought onto this disk only where it has to be sent, and once."""
         record = given.record
         parts = parse_file_key(record.object_key)
 
+        @cache
         def path() -> Path:
             folder = workdir / "inputs"
-            folder.mkdir(exist_ok=True)
-            return self.fetcher.bring(given, folder, pulse.check).file.path
+            folder.mkdir()
+            return self.fetcher.bring(given, folder, ctx.check).file.path
 
         return RemoteInput(
             path=path,
             url=lambda: outside.signed_url(record.object_key),
+            url_expires=self.clock.now() + outside.url_life,
             size=record.size_bytes,
             duration=recorded_info(record).duration,
             extension=parts.extension if parts else "bin",

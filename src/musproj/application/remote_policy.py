@@ -9,6 +9,8 @@ import attrs
 from musproj.domain.remote import RemoteOp
 from musproj.ports.remote import Caps
 
+OTHER_CALLS_PER_MINUTE, OTHER_BURST = 300.0, 100
+"""Of calls that a service has no rate for; a courtesy."""
 HELD_WITHOUT_WORD_S = 60.0
 """A service that refuses without saying for how long is left alone for a whole window."""
 
@@ -28,7 +30,7 @@ class RemotePolicy:
     fetches: int = 3
     """Of a result that is not what it should be."""
     pause: timedelta = timedelta(minutes=5)
-    """How long an account stays stopped before one job looks whether it was mended."""
+    """How long an account stays stopped before somebody looks whether it was mended."""
     break_after: int = 5
     """Failed calls of one operation after which its account is left alone for `break_for`."""
     break_for: timedelta = timedelta(minutes=1)
@@ -54,10 +56,16 @@ class RemotePolicy:
         seconds = max(self.first_poll_s, min(15.0, 0.1 * (duration or 0.0)))
         return now + _about(self.hinted_poll_s if self.has_hook(caps) else seconds)
 
-    def next_poll(self, op: RemoteOp, now: datetime, caps: Caps) -> datetime:
-        """Return when to ask again: each interval is half as long again as the one before, up to a limit."""
+    def next_poll(self, op: RemoteOp, now: datetime, caps: Caps, *, crowd: int = 1) -> datetime:
+        """Return when to ask again: each interval is half as long again as the one before, up to a limit.
+
+        Where a `crowd` of operations is asked for, their questions together take half of the calls at most: the
+        other half is for those that send, fetch and delete.
+        """
         waited = (now - op.submitted_at).total_seconds() if op.submitted_at else 0.0
         seconds = min(self.longest_poll_s, max(self.first_poll_s, 0.5 * waited))
+        questions = -(-crowd // caps.poll_batch)
+        seconds = max(seconds, 2 * 60.0 * (questions - 1) / caps.calls_per_minute)
         return now + _about(max(seconds, self.hinted_poll_s) if self.has_hook(caps) else seconds)
 
     def deadline(self, now: datetime, duration: float | None, caps: Caps) -> datetime:
@@ -70,6 +78,18 @@ class RemotePolicy:
         """Return how long to wait after so many failed calls: exponential, with full jitter above a floor."""
         full = min(self.longest_backoff_s, self.backoff_s * 2 ** min(tries, 16))
         return timedelta(seconds=random.uniform(0.2, 1.0) * full)  # noqa: S311 - jitter, no secret
+
+
+def bucket(account: str, caps: Caps, *, is_poll: bool) -> tuple[str, float, int]:
+    """Return the name, rate and burst of the budget that a call is taken from."""
+    if caps.limits_polls_alone and not is_poll:
+        return f"{account}:other", OTHER_CALLS_PER_MINUTE, OTHER_BURST
+    return account, caps.calls_per_minute, caps.burst
+
+
+def buckets(account: str, caps: Caps) -> tuple[str, ...]:
+    """Return the names of all budgets of an account: what a service asks for holds for every call."""
+    return tuple(dict.fromkeys(bucket(account, caps, is_poll=is_poll)[0] for is_poll in (True, False)))
 
 
 def _about(seconds: float) -> timedelta:

@@ -6,29 +6,23 @@ what it writes is refused where somebody else was faster, and a job whose servic
 
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
+from functools import partial
 from itertools import islice
 from typing import TypeVar
 
 import attrs
 
 from musproj.application.remote_calls import called
-from musproj.application.remote_policy import HELD_WITHOUT_WORD_S, RemotePolicy
+from musproj.application.remote_hearing import Hearing
+from musproj.application.remote_policy import HELD_WITHOUT_WORD_S, RemotePolicy, bucket, buckets
+from musproj.domain.ids import JobId
 from musproj.domain.job import Job
-from musproj.domain.remote import CostState, RemoteFault, RemoteOp, RemotePhase
-from musproj.errors import (
-    RemoteAuthError,
-    RemoteCancelledError,
-    RemoteDeadlineError,
-    RemoteError,
-    RemoteLostError,
-    RemoteQuotaError,
-    RemoteRejectedError,
-    RemoteUnavailableError,
-)
+from musproj.domain.remote import RemoteFault, RemoteOp, RemotePhase
+from musproj.errors import RemoteAuthError, RemoteError, RemoteQuotaError, RemoteUnavailableError, UnavailableError
 from musproj.ports.clock import Clock
 from musproj.ports.jobs import JobStore
-from musproj.ports.remote import CallClass, CallError, RemoteAccounts, RemoteService, RemoteState, Update
+from musproj.ports.remote import CallClass, CallError, Pause, RemoteAccounts, RemoteService, Update
 
 log = logging.getLogger("musproj.services")
 
@@ -36,11 +30,8 @@ T = TypeVar("T")
 
 LEADER_LIFE = timedelta(seconds=15)
 PAGE = 1_000
-MAX_MISSES = 3
-MISS_WAIT = timedelta(seconds=30)
-"""Between two questions for an operation that the service did not know."""
-MAX_RETURNS = 3
-"""How often an operation may fall back to a phase before it was bought."""
+CLEANED_FIRST = 5
+"""Deletions that a round begins with: many that are asked for must not keep all of them waiting."""
 UNPUBLISHED_PERCENT = 95
 
 
@@ -61,113 +52,90 @@ class Poller:
         Raises:
             BackendUnavailableError: the records are away.
         """
-        by_service: dict[str, list[Job]] = {}
-        for job in self.jobs.remotes(limit=PAGE):
-            assert job.remote is not None
-            by_service.setdefault(job.remote.service, []).append(job)
-        paused = {pause.account for pause in self.accounts.pauses()}
-        done = 0
-        for name, jobs in by_service.items():
-            service = self.services.get(name)
-            account = f"{name}:{service.account}" if service else ""
-            if service is None or account in paused or not self.accounts.lead(account, self.who, LEADER_LIFE):
-                continue
-            done += self._look_after(service, account, jobs)
-        return done
+        paused = {pause.account: pause for pause in self.accounts.pauses()}
+        return sum(self._look_after(service, paused.get(service.key)) for service in self.services.values())
 
-    def _look_after(self, service: RemoteService, account: str, jobs: Sequence[Job]) -> int:
+    def _look_after(self, service: RemoteService, pause: Pause | None) -> int:
+        """Ask for the operations of one service, and delete what it need not keep, in turns.
+
+        For want of money nothing is bought, but what was bought is still brought home.
+        """
+        if pause is not None and pause.fault.code != RemoteQuotaError.code:
+            return 0
+        if not self.accounts.lead(service.key, self.who, LEADER_LIFE):
+            return 0
+        jobs = self.jobs.remotes(limit=PAGE, service=service.name, only_due=True)
         waiting = [job for job in jobs if not job.is_terminal]
         ended = [job for job in jobs if job.is_terminal]
-        done = 0
+        first, rest = ended[:CLEANED_FIRST], ended[CLEANED_FIRST:]
+        done = self._clean_all(service, first)
+        crowd = self.accounts.running(service.name)
         for batch in _batches(waiting, service.caps.poll_batch):
-            if not self._may_call(service, account, is_poll=True):
-                return done
-            if not self._poll(service, account, batch):
+            if not self._may_call(service, is_poll=True) or not self._poll(service, batch, crowd):
                 return done
             done += len(batch)
-        for job in ended:
-            if not self._may_call(service, account, is_poll=False) or not self._clean(service, account, job):
-                return done
-            done += 1
-        return done
+        return done + self._clean_all(service, rest)
 
-    def _may_call(self, service: RemoteService, account: str, *, is_poll: bool) -> bool:
-        self.accounts.lead(account, self.who, LEADER_LIFE)
-        if service.caps.limits_polls_alone and not is_poll:
-            return True
-        return self.accounts.take(account, per_minute=service.caps.calls_per_minute, burst=service.caps.burst) == 0
+    def _may_call(self, service: RemoteService, *, is_poll: bool) -> bool:
+        if not self.accounts.lead(service.key, self.who, LEADER_LIFE):
+            return False
+        name, per_minute, burst = bucket(service.key, service.caps, is_poll=is_poll)
+        return self.accounts.take(name, per_minute=per_minute, burst=burst) == 0
 
     # ── how far they are ──
 
-    def _poll(self, service: RemoteService, account: str, jobs: Sequence[Job]) -> bool:
+    def _poll(self, service: RemoteService, jobs: Sequence[Job], crowd: int) -> bool:
         """Ask for some; return whether the account may be asked on."""
-        ops = [job.remote for job in jobs if job.remote is not None]
+        ops = {job.job_id: job.remote for job in jobs if job.remote is not None}
         try:
-            updates = _asked(lambda: service.poll(ops))
+            updates = _answer(lambda: service.poll(list(ops.values())))
         except CallError as exc:
-            return self._failed(service, account, jobs, exc)
-        now = self.clock.now()
-        for job, op in zip(jobs, ops, strict=True):
-            update = updates.get(op.token)
-            after = self._asked(service, op, now) if update is None else self._heard(service, op, update, now)
-            fraction = update.fraction if update else None
-            percent = None if fraction is None else round(UNPUBLISHED_PERCENT * min(max(fraction, 0.0), 1.0))
-            self.jobs.hear(job.job_id, after, percent=percent)
+            return self._failed(service, jobs, exc)
+        hearing = self._hearing(service, crowd)
+        for job_id, op in ops.items():
+            self._guarded(job_id, partial(self._hear, service, hearing, job_id, op, updates.get(op.token)))
         return True
 
-    def _asked(self, service: RemoteService, op: RemoteOp, now: datetime, **changes: object) -> RemoteOp:
-        if op.deadline is not None and now >= op.deadline:
-            return self._overdue(service, op)
-        due = self.policy.next_poll(op, now, service.caps)
-        return op.evolve(**{"next_poll": due, "polls": op.polls + 1, "tries": 0, **changes})
+    def _hear(
+        self, service: RemoteService, hearing: Hearing, job_id: JobId, op: RemoteOp, update: Update | None
+    ) -> None:
+        after = hearing.heard(op, update)
+        if after.phase is RemotePhase.SUBMITTED and hearing.is_overdue(op):
+            after = self._overdue(service, hearing, op)
+        fraction = update.fraction if update else None
+        percent = None if fraction is None else round(UNPUBLISHED_PERCENT * min(fraction, 1.0))
+        self.jobs.hear(job_id, after, percent=percent)
 
-    def _heard(self, service: RemoteService, op: RemoteOp, update: Update, now: datetime) -> RemoteOp:
-        op = op.heard_of(update.request_id)
-        cost = op.cost if update.actual is None else attrs.evolve(op.cost, actual=update.actual)
-        billed = attrs.evolve(cost, state=CostState.BILLED)
-        match update.state:
-            case RemoteState.QUEUED | RemoteState.RUNNING:
-                return self._asked(service, op, now, misses=0)
-            case RemoteState.FINISHED:
-                return op.enter(RemotePhase.FINISHED, cost=billed, next_poll=None)
-            case RemoteState.FAILED:
-                fault = update.fault or RemoteFault(code=RemoteRejectedError.code, message="It failed.")
-                return op.enter(RemotePhase.FAILED, error=fault, cost=cost, next_poll=None)
-            case RemoteState.CANCELLED:
-                fault = RemoteFault(code=RemoteCancelledError.code, message=f"{service.name} stopped the work.")
-                return op.enter(RemotePhase.CANCELLED, error=fault, cost=cost, next_poll=None)
-            case RemoteState.GONE:
-                return self._missed(service, op, now)
-            case RemoteState.NOT_STARTED | RemoteState.OUTDATED:
-                return self._returned(op, RemotePhase.STAGED)
-            case RemoteState.NEEDS_INPUT:
-                return self._returned(op, RemotePhase.DRAFT)
-
-    def _missed(self, service: RemoteService, op: RemoteOp, now: datetime) -> RemoteOp:
-        misses = op.misses + 1
-        if misses < MAX_MISSES:
-            return op.evolve(misses=misses, next_poll=now + MISS_WAIT)
-        fault = RemoteFault(code=RemoteLostError.code, message=f"{service.name} knows nothing of it any more.")
-        return op.enter(RemotePhase.LOST, error=fault, next_poll=None)
-
-    def _returned(self, op: RemoteOp, phase: RemotePhase) -> RemoteOp:
-        """Start it again on the same object; not for ever."""
-        if op.restarts >= MAX_RETURNS:
-            fault = RemoteFault(code=RemoteRejectedError.code, message=f"{op.service} does not keep it started.")
-            return op.enter(RemotePhase.FAILED, error=fault, next_poll=None)
-        return op.enter(phase, restarts=op.restarts + 1, next_poll=None)
-
-    def _overdue(self, service: RemoteService, op: RemoteOp) -> RemoteOp:
+    def _overdue(self, service: RemoteService, hearing: Hearing, op: RemoteOp) -> RemoteOp:
         try:
-            _asked(lambda: service.cancel(op))
+            _answer(lambda: service.cancel(op))
         except CallError as exc:
             log.info("An overdue operation could not be stopped: %s", exc.message)
-        fault = RemoteFault(code=RemoteDeadlineError.code, message=f"{service.name} did not finish in time.")
-        return op.enter(RemotePhase.FAILED, error=fault, next_poll=None, restarts=MAX_RETURNS)
+        return hearing.overdue(op)
+
+    def _hearing(self, service: RemoteService, crowd: int = 1) -> Hearing:
+        return Hearing(
+            name=service.name, caps=service.caps, policy=self.policy, now=self.clock.now(), crowd=max(1, crowd)
+        )
+
+    def _guarded(self, job_id: JobId, step: Callable[[], None]) -> None:
+        """Do something for one operation; whatever goes wrong keeps no other from being looked after."""
+        try:
+            step()
+        except UnavailableError:
+            raise
+        except Exception:
+            log.exception("Job %s could not be looked after.", job_id, extra={"action": "remote_failed", "job": job_id})
 
     # ── what is to be deleted ──
 
-    def _clean(self, service: RemoteService, account: str, job: Job) -> bool:
+    def _clean_all(self, service: RemoteService, jobs: Sequence[Job]) -> int:
+        for done, job in enumerate(jobs):
+            if not self._may_call(service, is_poll=False) or not self._clean(service, job):
+                return done
+        return len(jobs)
+
+    def _clean(self, service: RemoteService, job: Job) -> bool:
         op = job.remote
         assert op is not None
         heir = self.jobs.find(op.heir) if op.heir is not None else None
@@ -175,43 +143,51 @@ class Poller:
             self.jobs.hear(job.job_id, op.evolve(cleanup_due=None))  # another job's now
             return True
         try:
-            _asked(lambda: service.cleanup(op))
+            if op.remote_id is not None and op.phase in _MAY_RUN:
+                _answer(lambda: service.cancel(op))
+            _answer(lambda: service.cleanup(op))
         except CallError as exc:
-            return self._failed(service, account, [job], exc)
+            return self._failed(service, [job], exc)
         self.jobs.hear(job.job_id, op.cleaned())
         return True
 
     # ── calls that fail ──
 
-    def _failed(self, service: RemoteService, account: str, jobs: Sequence[Job], exc: CallError) -> bool:
+    def _failed(self, service: RemoteService, jobs: Sequence[Job], exc: CallError) -> bool:
         """Put them off; return whether others of the account may be asked for."""
         log.info("%s could not be asked: %s", service.name, exc.message, extra={"action": "service_failed"})
-        now = self.clock.now()
-        fault = RemoteFault(code=_CODES.get(exc.kind, RemoteUnavailableError.code), message=exc.message)
         if exc.kind is CallClass.REFUSED:
-            self.accounts.hold(account, exc.retry_after if exc.retry_after is not None else HELD_WITHOUT_WORD_S)
+            seconds = exc.retry_after if exc.retry_after is not None else HELD_WITHOUT_WORD_S
+            for name in buckets(service.key, service.caps):
+                self.accounts.hold(name, seconds)
             return False
+        fault = RemoteFault(code=_CODES.get(exc.kind, RemoteUnavailableError.code), message=exc.message)
         if exc.kind in _CODES:
-            self.accounts.pause(account, fault, self.policy.pause)
-            log.error("%s is paused: %s", account, exc.message, extra={"action": "account_paused", "account": account})
+            self.accounts.pause(service.key, fault, self.policy.pause)
+            facts = {"action": "account_paused", "account": service.key}
+            log.error("%s is paused: %s", service.key, exc.message, extra=facts)
+        hearing = self._hearing(service)
         for job in jobs:
-            op = job.remote
-            assert op is not None
-            after = op.not_cleaned(fault, now) if job.is_terminal else self._put_off(service, op, fault, now)
-            self.jobs.hear(job.job_id, after)
+            self._guarded(job.job_id, partial(self._put_off, service, hearing, job, fault))
         return exc.kind not in _CODES
 
-    def _put_off(self, service: RemoteService, op: RemoteOp, fault: RemoteFault, now: datetime) -> RemoteOp:
-        if op.deadline is not None and now >= op.deadline:
-            return self._overdue(service, op)
-        pause = self.policy.backoff(op.tries + 1)
-        return op.evolve(next_poll=now + pause, tries=op.tries + 1, error=fault)
+    def _put_off(self, service: RemoteService, hearing: Hearing, job: Job, fault: RemoteFault) -> None:
+        op = job.remote
+        assert op is not None
+        if job.is_terminal:
+            after = op.not_cleaned(fault, hearing.now)
+        elif hearing.is_overdue(op):
+            after = self._overdue(service, hearing, op)
+        else:
+            after = hearing.put_off(op, fault)
+        self.jobs.hear(job.job_id, after)
 
 
 _CODES = {CallClass.AUTH: RemoteAuthError.code, CallClass.QUOTA: RemoteQuotaError.code}
+_MAY_RUN = (RemotePhase.CANCELLED, RemotePhase.LOST, RemotePhase.SUBMITTED)
 
 
-def _asked(call: Callable[[], T]) -> T:
+def _answer(call: Callable[[], T]) -> T:
     """Return what `call` returns; whatever else it raises is a failed call: the others are still to be asked for."""
     try:
         return called(call)

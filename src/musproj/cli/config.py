@@ -43,9 +43,13 @@ def show(
 @command
 def check(call: Call) -> None:
     """Read every source, without connecting to anything."""
+    from musproj.services import keys_of, pairs, policy_of
     from musproj.settings import without_password
 
     settings = call.settings()
+    policy_of(settings)
+    keys_of(settings)
+    pairs(settings.engines, "engines")
     stores = {"storage": settings.storage_url, "metadata": settings.metadata_url, "queue": settings.queue_url}
     shown = [(name, without_password(url)) for name, url in stores.items()]
     call.out.result("configCheck", lambda: {"ok": True, **dict(shown)}, ids=[], shape=lambda _: Fields(shown))

@@ -3,11 +3,15 @@
 from collections.abc import Iterator
 from functools import partial
 
-from musproj import MusProj
+import attrs
+
+from musproj import MusProj, Settings
 from musproj.application.remote_calls import called
 from musproj.cli.guarded import guarded
+from musproj.composition import open_catalog, profiles_of
 from musproj.ports.findings import Finding
-from musproj.ports.remote import CallError, Pause
+from musproj.ports.remote import CallError, RemoteAccounts
+from musproj.services import ConfiguredServices, policy_of
 
 MANY = 1_000
 """Operations that are looked through."""
@@ -17,32 +21,57 @@ def examine_services(mp: MusProj) -> Iterator[Finding]:
     """Yield what is found of each service that has a key here: one call each, which costs nothing."""
     if mp.outside is None:
         return
-    pauses = {pause.account: pause for pause in mp.outside.accounts.pauses()}
     for name in sorted(mp.services.configured()):
-        yield from guarded(name, partial(_service, mp, name, pauses))
-    budgets = {*mp.outside.policy.per_job, *mp.outside.policy.per_day} - mp.services.configured()
-    if budgets:
-        yield Finding("budgets", "warning", f"of services without a key: {', '.join(sorted(budgets))}", "Is it a typo?")
+        yield from guarded(name, partial(_used, mp, mp.outside.accounts, name))
     if mp.services.names() and not mp.settings.webhook_secret and mp.settings.public_url:
         fix = "Set MUSPROJ_WEBHOOK_SECRET to a long random text."
         yield Finding("webhooks", "ok", "not used: services are asked, which takes a little longer", fix)
+    yield from _budgets(mp.settings, mp.services)
 
 
-def _service(mp: MusProj, name: str, pauses: dict[str, Pause]) -> Iterator[Finding]:
-    assert mp.outside is not None
-    service = mp.services.open(name)
-    account = f"{name}:{service.account}"
-    pause = pauses.get(account)
+def examine_keys(settings: Settings) -> Iterator[Finding]:
+    """Yield what is found of each service where there are no records yet."""
+    services = ConfiguredServices(settings, profiles_of(open_catalog(settings).extra))
     try:
-        left, unit = called(service.balance)
+        for name in sorted(services.configured()):
+            yield from guarded(name, partial(_asked, services, name))
+        yield from _budgets(settings, services)
+    finally:
+        services.close()
+
+
+def _asked(services: ConfiguredServices, name: str) -> Iterator[Finding]:
+    """Yield whether the account answers, and what is left on it."""
+    try:
+        balance = called(services.open(name).balance)
     except CallError as exc:
         yield Finding(name, "problem", exc.message, f"Look at the key and the account of {name}.")
         return
-    waiting = mp.outside.accounts.running(name)
-    yield Finding(name, "ok" if left > 0 else "problem", f"answers, {left:.4g} {unit} left; jobs there: {waiting}")
-    if pause is not None:
-        mp.outside.accounts.resume(account)
+    if balance is None:
+        yield Finding(name, "ok", "has its key, and tells no balance")
+        return
+    left, unit = balance
+    yield Finding(name, "ok" if left > 0 else "problem", f"answers; left: {left:.6g} {unit}")
+
+
+def _used(mp: MusProj, accounts: RemoteAccounts, name: str) -> Iterator[Finding]:
+    service, works = mp.services.open(name), False
+    for finding in _asked(mp.services, name):
+        works = finding.status == "ok" and finding.detail.startswith("answers")
+        yield attrs.evolve(finding, detail=f"{finding.detail}; jobs there: {accounts.running(name)}")
+    pause = next((pause for pause in accounts.pauses() if pause.account == service.key), None)
+    if pause is not None and works:
+        accounts.resume(service.key)
         yield Finding(f"{name} paused", "warning", f"it was: {pause.fault.message}", "It answers, so it goes on now.")
+    elif pause is not None:
+        yield Finding(f"{name} paused", "problem", pause.fault.message, "Its jobs wait until that is mended.")
     stuck = [job for job in mp.metadata.jobs.remotes(limit=MANY, service=name) if job.remote and job.remote.cleanups]
     if stuck:
         yield Finding(f"{name} cleanup", "warning", f"not deleted there yet: {len(stuck)}", "It is tried again.")
+
+
+def _budgets(settings: Settings, services: ConfiguredServices) -> Iterator[Finding]:
+    policy = policy_of(settings)
+    unknown = {*policy.per_job, *policy.per_day} - services.configured()
+    if unknown:
+        yield Finding("budgets", "warning", f"of services without a key: {', '.join(sorted(unknown))}", "Is it a typo?")

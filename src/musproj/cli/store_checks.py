@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from musproj import MusProj, Settings
 from musproj.application.bucket_check import BucketCheck
 from musproj.cli.guarded import guarded
-from musproj.cli.service_checks import examine_services
+from musproj.cli.service_checks import examine_keys, examine_services
 from musproj.ports.findings import Finding, Status
 from musproj.settings import LOOPBACK, without_password
 
@@ -30,6 +30,7 @@ def examine_stores(settings: Settings) -> Iterator[Finding]:
     """Yield what the checks of all stores find; doctor itself makes no embedded one."""
     if not _is_started(settings):
         yield Finding("data", "ok", f"{settings.data} is not there yet; the first use makes it")
+        yield from examine_keys(settings)
         return
     if settings.data.exists():
         yield from guarded("data", lambda: _folder(settings.data))

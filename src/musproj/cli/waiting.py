@@ -12,6 +12,14 @@ if TYPE_CHECKING:
     from musproj import MusProj
     from musproj.cli.call import Call
 
+_WORDS = {
+    WaitReason.DELAY: "its time",
+    WaitReason.RETRY: "another try",
+    WaitReason.RATE: "a free slot",
+    WaitReason.REMOTE: "its service",
+    WaitReason.DRAIN: "another worker",
+    WaitReason.NO_PROCESSOR: "a worker that can run it",
+}
 _ENDS = {
     JobStatus.SUCCEEDED: ExitCode.OK,
     JobStatus.FAILED: ExitCode.FAILED,
@@ -54,15 +62,17 @@ def hints(
         return [("waits for", "a worker; `musproj work` starts one")]
     if job.wait_reason is None:
         return [("waits for", "its turn")]
-    found = [("waits for", str(job.wait_reason))]
+    found = [("waits for", _WORDS[job.wait_reason])]
     if job.wait_reason is WaitReason.NO_PROCESSOR:
         names = {job.type, *filter(None, map(needed_processor, job.needs))}
         extras = {spec.extra for spec in specs() if spec.name in names and spec.extra}
         extras |= {need for need in job.needs if needed_processor(need) is None and needed_service(need) is None}
+        from musproj.services import key_setting
+
         services = sorted(filter(None, map(needed_service, job.needs)))
         extras = {"services"} if services else extras
         lines = [f"pip install 'musproj[{extra}]'" for extra in sorted(extras)]
-        lines += [f"a key of {service} (MUSPROJ_{service.upper()}_KEY)" for service in services]
+        lines += [f"a key of {service} ({key_setting(service)})" for service in services]
         found.append(("would help", " and ".join(lines) or f"a worker with the processor {job.type!r}"))
     return found
 

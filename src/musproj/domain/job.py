@@ -200,8 +200,11 @@ class Job:
     @property
     def dedupe_key(self) -> str | None:
         """What identical jobs share; None where `force` makes it one of its own."""
-        if self.force:
-            return None
+        return None if self.force else self.likeness
+
+    @property
+    def likeness(self) -> str:
+        """What jobs share that ask for the same."""
         inputs = [[i.port, i.asset_id, i.version, i.file] for i in self.inputs]
         return digest([inputs, self.type, self.params])
 

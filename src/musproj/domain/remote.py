@@ -1,7 +1,7 @@
 """The record of work that an outside service does for a job: what was asked for, paid, and is still there.
 
-It lies in the job's own record, so that each of its changes is one with the job's. The remote id is written down
-before the call that costs money, and the token, from which a service's idempotency key and the name of its object
+It lies in the job's own record, so that each of its changes is one with the job's. What is about to be created or
+bought is written down before the call, and the token, from which a service's idempotency key and the name of its object
 are made, is derived: a lost record, a crash and a retry come back with the same one.
 """
 
@@ -23,7 +23,7 @@ KEEP_FAILED = timedelta(hours=24)
 CLEANUP_BASE = timedelta(minutes=1)
 CLEANUP_CAP = timedelta(hours=6)
 CLEANUP_TRIES = 20
-"""About two days; after that once a day, and somebody should look."""
+"""About three days; after that once a day, and somebody should look."""
 CLEANUP_RARELY = timedelta(days=1)
 KEPT_REQUESTS = 20
 
@@ -43,7 +43,7 @@ class RemotePhase(StrEnum):
     """The results are ours."""
     CLEANED = "cleaned"
     FAILED = "failed"
-    """The service said so."""
+    """The service said so, or it came to nothing before."""
     CANCELLED = "cancelled"
     LOST = "lost"
     """It may have been bought, and nobody can find it."""
@@ -67,6 +67,11 @@ class Cost:
     estimate: float = attrs.field(validator=ge(0))
     actual: float | None = None
     state: CostState = attrs.field(default=CostState.NONE, converter=CostState)
+
+    @property
+    def is_free(self) -> bool:
+        """Whether nothing is paid for it at all."""
+        return self.known == 0
 
     @property
     def known(self) -> float:
@@ -110,6 +115,9 @@ class RemoteOp:
     misses: int = 0
     """Polls in a row that the service knew nothing of it."""
     restarts: int = 0
+    """How often it was begun again after it had failed, or its input was lost."""
+    returns: int = 0
+    """How often the service let it fall back to before its start."""
     tries: int = 0
     """Failed calls in this phase."""
     fetches: int = 0
@@ -120,6 +128,7 @@ class RemoteOp:
     """None where nothing of ours is at the service."""
     cleanups: int = 0
     """Failed tries to delete."""
+    cleanup_error: RemoteFault | None = None
     heir: JobId | None = None
     """The job that took it over."""
     rev: int = 1
@@ -152,19 +161,19 @@ class RemoteOp:
             # What is lost may still run: deleting its input stops it.
             is_kept = not (succeeded or cancelled or self.phase is RemotePhase.LOST)
             due = now + KEEP_FAILED if is_kept else now
-        return self.evolve(phase=phase, cleanup_due=due)
+        return self.evolve(phase=phase, cleanup_due=due, error=None if cancelled else self.error)
 
     def cleaned(self) -> Self:
         """Return it with nothing left at the service."""
         phase = RemotePhase.CLEANED if self.phase is RemotePhase.COMMITTED else self.phase
-        return self.evolve(phase=phase, cleanup_due=None)
+        return self.evolve(phase=phase, cleanup_due=None, cleanup_error=None)
 
     def not_cleaned(self, fault: RemoteFault, now: datetime) -> Self:
         """Return it to be cleaned later."""
         tries = self.cleanups + 1
         pause: timedelta = min(CLEANUP_CAP, CLEANUP_BASE * 2 ** min(tries - 1, 16))
         due = now + (pause if tries < CLEANUP_TRIES else CLEANUP_RARELY)
-        return self.evolve(cleanups=tries, error=fault, cleanup_due=due)
+        return self.evolve(cleanups=tries, cleanup_error=fault, cleanup_due=due)
 
     def for_retry(self) -> Self:
         """Return what a job of the same root takes over; what was paid is not paid again.
@@ -173,10 +182,20 @@ class RemoteOp:
         service did not bill, or restarts for nothing, is tried again; the rest stays as it ended.
         """
         fresh = attrs.evolve(
-            self, heir=None, cleanup_due=None, cleanups=0, tries=0, fetches=0, polls=0, misses=0, restarts=0, rev=1
+            self,
+            heir=None,
+            cleanup_due=None,
+            cleanups=0,
+            tries=0,
+            fetches=0,
+            polls=0,
+            misses=0,
+            restarts=0,
+            returns=0,
+            rev=1,
         )
         match self.phase:
-            case RemotePhase.FAILED | RemotePhase.CANCELLED if self.cost.state is CostState.NONE:
+            case RemotePhase.FAILED | RemotePhase.CANCELLED | RemotePhase.LOST if self.cost.state is CostState.NONE:
                 return attrs.evolve(
                     fresh, phase=RemotePhase.PLANNED, error=None, intent=None, remote_id=None, upload_ref=None,
                     upload_expires=None,

@@ -201,8 +201,11 @@ class JobStore(Protocol):
         """
 
     @abstractmethod
-    def remotes(self, *, limit: int, service: str | None = None) -> Sequence[Job]:
-        """Return the jobs whose `remote_due` has come, or, of a `service`, all that have one; the earliest first."""
+    def remotes(self, *, limit: int, service: str | None = None, only_due: bool = False) -> Sequence[Job]:
+        """Return the jobs whose `remote_due` has come, the earliest first.
+
+        Of a `service`, all that have one, unless `only_due`.
+        """
 
     @abstractmethod
     def cancel(self, owner: Owner, job_id: JobId) -> CancelAnswer:

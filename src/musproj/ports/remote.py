@@ -21,6 +21,10 @@ DEFAULT_ACCOUNT = "default"
 """Of a service that has one key here."""
 
 
+KEY_USED = "idempotency_key_used"
+"""Code of the failure that says that a key has led to a task, whose id is not told again."""
+
+
 class CallClass(StrEnum):
     """What a failed call means."""
 
@@ -158,6 +162,8 @@ class RemoteInput:
     """Brings it onto this disk."""
     url: Callable[[], str | None]
     """Returns a signed address that the service can reach, or None."""
+    url_expires: datetime | None = attrs.field(kw_only=True, default=None)
+    """Until when a signed address of now is good."""
     size: int
     """Bytes."""
     duration: float | None
@@ -175,7 +181,11 @@ class Fetched:
 
 
 class RemoteService(Protocol):
-    """One account at one service. Every method that calls it raises `CallError`."""
+    """One account at one service.
+
+    Every method that calls it raises `CallError`, and `RemoteHostRefusedError` where an address may not be called;
+    `create` and `find` are not called of a service that has neither drafts nor tags.
+    """
 
     __slots__ = ()
 
@@ -188,6 +198,11 @@ class RemoteService(Protocol):
     @abstractmethod
     def account(self) -> str:
         """The configured name of the account."""
+
+    @property
+    def key(self) -> str:
+        """The account as all workers know it."""
+        return f"{self.name}:{self.account}"
 
     @property
     @abstractmethod
@@ -235,8 +250,8 @@ class RemoteService(Protocol):
         """Delete all that is there of the operation; what is gone already is deleted."""
 
     @abstractmethod
-    def balance(self) -> tuple[float, str]:
-        """Return what is left on the account, and its unit."""
+    def balance(self) -> tuple[float, str] | None:
+        """Return what is left on the account, and its unit; None where the service does not tell, nothing is called."""
 
     @abstractmethod
     def close(self) -> None:
@@ -268,7 +283,10 @@ LOOKED_AFTER = timedelta(minutes=15)
 
 
 class RemoteAccounts(Protocol):
-    """What all workers know of the accounts; every method one transaction. An account is `<service>:<name>`."""
+    """What all workers know of the accounts, which are named `<service>:<name>`.
+
+    Every method is one transaction, and raises `BackendUnavailableError` where the records are away.
+    """
 
     __slots__ = ()
 

@@ -10,6 +10,8 @@ from musproj.ports.processor import Context, InputFile, Outcome, Processor, Proc
 
 PRELOAD = ("httpx", "musproj.adapters.services.plugin", "soundfile")
 """What a run of a job imports."""
+TIMEOUT_S = 43_200.0
+"""A run sends and fetches, at 64 KiB/s in the worst case; it waits for nothing."""
 
 
 @attrs.frozen

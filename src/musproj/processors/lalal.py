@@ -4,7 +4,7 @@ import attrs
 
 from musproj.ports.processor import Port, ProcessorSpec, RemoteTask, service_need
 from musproj.processors._runs.lalal_params import LalalParams
-from musproj.processors.elsewhere import PRELOAD, Elsewhere
+from musproj.processors.elsewhere import PRELOAD, TIMEOUT_S, Elsewhere
 
 SERVICE = "lalal"
 
@@ -44,7 +44,7 @@ SPEC = ProcessorSpec(
     requires=("httpx",),
     needs=_needs,
     for_params=_given,
-    timeout_seconds=3_600.0,
+    timeout_seconds=TIMEOUT_S,
 )
 
 

@@ -67,4 +67,4 @@ def _prepared(mp: MusProj, options: WorkerOptions) -> tuple[WorkerOptions, Ident
     if mp.settings.storage_url.startswith("memory:"):
         # What another process stores there, this one never sees.
         options = attrs.evolve(options, isolation="inline")
-    return options, Identity.of_this_process(mp.catalog, options.budget_mb)
+    return options, Identity.of_this_process(mp.catalog, mp.services.usable(), options.budget_mb)

@@ -40,15 +40,15 @@ class Identity:
     """Of the processors that can run here within the worker's memory."""
 
     @classmethod
-    def of_this_process(cls, catalog: ProcessorCatalog, budget_mb: int) -> Self:
-        """Return the identity of a worker in this process."""
+    def of_this_process(cls, catalog: ProcessorCatalog, services: frozenset[str], budget_mb: int) -> Self:
+        """Return the identity of a worker in this process, which can use `services`."""
         host, pid = socket.gethostname(), os.getpid()
         runnable = catalog.runnable()
         return cls(
             worker_id=f"{host}:{pid}:{_boot()}",
             host=host,
             pid=pid,
-            abilities=catalog.abilities(),
+            abilities=attrs.evolve(catalog, services=services).abilities() if catalog.services else catalog.abilities(),
             specs={s.name: s for s in catalog.specs() if s.name in runnable and _fits(s, budget_mb)},
         )
 

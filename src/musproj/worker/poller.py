@@ -4,15 +4,14 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 
 import attrs
 
 from musproj.application.remote_poll import Poller
 from musproj.composition import MusProj
-from musproj.errors import ConfigurationError, UnavailableError
-from musproj.ports.remote import RemoteService
+from musproj.errors import UnavailableError
 
 log = logging.getLogger(__name__)
 
@@ -37,28 +36,17 @@ class Polling:
 
 def poller_of(mp: MusProj, who: str) -> Poller | None:
     """Return the poller of the services that have a key here; None where there is nothing to poll."""
-    names = mp.services.names()
+    names = mp.services.usable()
     if not names or mp.outside is None:
         return None
     return Poller(
         jobs=mp.metadata.jobs,
         accounts=mp.outside.accounts,
-        services=_opened(mp, names),
+        services={name: mp.services.open(name) for name in names},
         policy=mp.outside.policy,
         clock=mp.clock,
         who=who,
     )
-
-
-def _opened(mp: MusProj, names: Iterable[str]) -> Mapping[str, RemoteService]:
-    """Open what can be opened: a service whose settings are wrong keeps no other from being asked."""
-    found: dict[str, RemoteService] = {}
-    for name in names:
-        try:
-            found[name] = mp.services.open(name)
-        except ConfigurationError as exc:
-            log.error("%s", exc, extra={"action": "service_unusable", "service": name})  # noqa: TRY400 - no bug
-    return found
 
 
 def poll_for_ever(mp: MusProj, who: str) -> None:

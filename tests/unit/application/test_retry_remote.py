@@ -171,15 +171,26 @@ def test_a_second_retry_gives_the_same_job(shop):
     assert shop.now(old).remote.rev == old.remote.rev + 1
 
 
-@pytest.mark.parametrize("ends", ["running", "failed", "succeeded"])
-def test_a_second_retry_gives_the_same_job_whatever_became_of_it(shop, ends):
+def test_a_second_retry_goes_on_from_the_heir_that_failed(shop):
     old = shop.failed(RemotePhase.FINISHED)
     heir = shop.retry(old).job
     granted = shop.begin()
-    if ends == "failed":
-        failure = Failure(kind=FailureKind.PERMANENT, code="odd", message="Odd.")
-        shop.store.release(heir.job_id, granted.token, failure)
-    elif ends == "succeeded":
+    failure = Failure(kind=FailureKind.PERMANENT, code="odd", message="Odd.")
+    shop.store.release(heir.job_id, granted.token, failure)
+
+    again = shop.retry(old).job
+
+    assert again.job_id not in (old.job_id, heir.job_id)
+    assert (again.retry_of, again.root_job_id) == (heir.job_id, old.root_job_id)
+    assert (again.remote.token, again.remote.heir) == (old.remote.token, None)
+
+
+@pytest.mark.parametrize("ends", ["running", "succeeded"])
+def test_a_second_retry_gives_the_same_job_while_it_lives_or_is_done(shop, ends):
+    old = shop.failed(RemotePhase.FINISHED)
+    heir = shop.retry(old).job
+    granted = shop.begin()
+    if ends == "succeeded":
         shop.store.commit(heir.job_id, granted.token, Publication(result={}))
 
     again = shop.retry(old)

@@ -185,7 +185,7 @@ def test_the_cleaning_up_backs_off_and_is_tried_daily_in_the_end():
         left = left.not_cleaned(FAULT, now)
         pauses.append(left.cleanup_due - now)
         now = left.cleanup_due
-    assert (left.cleanups, left.error) == (CLEANUP_TRIES + 3, FAULT)
+    assert (left.cleanups, left.cleanup_error) == (CLEANUP_TRIES + 3, FAULT)
     assert pauses[: CLEANUP_TRIES - 1] == [min(CLEANUP_CAP, CLEANUP_BASE * 2**n) for n in range(CLEANUP_TRIES - 1)]
     assert timedelta(days=2) < sum(pauses[: CLEANUP_TRIES - 1], timedelta(0)) < timedelta(days=4)
     assert set(pauses[CLEANUP_TRIES - 1 :]) == {CLEANUP_RARELY}
@@ -227,7 +227,6 @@ def test_what_cost_nothing_is_tried_anew(phase):
         (RemotePhase.FAILED, CostState.BILLED),
         (RemotePhase.CANCELLED, CostState.MAYBE),
         (RemotePhase.CANCELLED, CostState.BILLED),
-        (RemotePhase.LOST, CostState.NONE),
         (RemotePhase.LOST, CostState.MAYBE),
         (RemotePhase.LOST, CostState.BILLED),
     ],

@@ -404,13 +404,6 @@ def test_a_stop_that_was_not_heard_is_told():
     assert caught.value.kind is CallClass.TRANSIENT
 
 
-def test_what_was_cancelled_is_stopped_before_it_is_deleted():
-    wire = Wire(production(13), {})
-    service(wire).cleanup(op(phase=RemotePhase.CANCELLED, remote_id=UUID_22))
-
-    assert wire.said == [f"POST {OBJECT}/stop.json", f"DELETE {OBJECT}.json"]
-
-
 def test_what_is_deleted_already_is_deleted():
     service(Wire(httpx.Response(404, json={}))).cleanup(op(phase=RemotePhase.COMMITTED, remote_id=UUID_22))
 

@@ -263,7 +263,7 @@ def test_nothing_is_said_of_what_is_not_there():
         ({"status": "error", "error": {"detail": "No voice.", "code": None, "id": None}}, RemoteState.FAILED, None),
         ({"status": "cancelled", "source_id": SOURCE}, RemoteState.CANCELLED, None),
         ({"status": "server_error", "error": "Failed to extract information about task"}, RemoteState.GONE, None),
-        ({"status": "of the future"}, RemoteState.GONE, None),
+        ({"status": "of the future"}, RemoteState.RUNNING, None),
         ({}, RemoteState.GONE, None),
         (None, RemoteState.GONE, None),
     ],
@@ -298,9 +298,15 @@ def test_the_example_of_three_tasks_is_told_apart():
     assert updates["other"].fault.message == "LALAL.AI: Unable to detect voice"
 
 
-@pytest.mark.parametrize("answer", [{}, {"result": None}, {"result": []}, {"result": {}}, {"detail": "odd"}])
-def test_an_answer_without_our_task_knows_nothing_of_it(answer):
-    assert service(Wire(answer)).poll([running()])[TOKEN].state is RemoteState.GONE
+def test_an_answer_without_our_task_knows_nothing_of_it():
+    assert service(Wire({"result": {}})).poll([running()])[TOKEN].state is RemoteState.GONE
+
+
+@pytest.mark.parametrize("answer", [{}, {"result": None}, {"result": []}, {"detail": "odd"}])
+def test_an_answer_that_tells_of_no_task_says_nothing_of_ours(answer):
+    with pytest.raises(CallError) as caught:
+        service(Wire(answer)).poll([running()])
+    assert caught.value.kind is CallClass.TRANSIENT
 
 
 @pytest.mark.parametrize(
@@ -462,9 +468,13 @@ def test_a_split_that_names_no_task_is_in_doubt(source, answer):
     assert caught.value.kind is CallClass.AMBIGUOUS
 
 
-@pytest.mark.parametrize(
-    "answer", [{}, {"id": SOURCE}, {"id": SOURCE, "expires": None}, {"id": SOURCE, "expires": "soon"}, {"expires": 1}]
-)
+@pytest.mark.parametrize("expires", [None, "soon", -1, True, 1e30, 1_795_330_000_000])
+def test_an_upload_whose_end_makes_no_sense_has_none(source, expires):
+    staged = service(Wire({"id": SOURCE, "expires": expires})).upload(op(), TASK, source)
+    assert (staged.upload_ref, staged.upload_expires) == (SOURCE, None)
+
+
+@pytest.mark.parametrize("answer", [{}, {"id": None}, {"id": ""}, {"id": {"a": 1}}, {"expires": 1}])
 def test_an_upload_that_is_not_told_of_is_sent_again(source, answer):
     lalal = service(Wire(answer))
     with pytest.raises(CallError) as caught:

@@ -135,13 +135,17 @@ class LocalJobStore(JobStore):
 
         return self._database.write(lambda connection: runs.change(connection, job_id, self._clock.now(), decide))
 
-    def remotes(self, *, limit: int, service: str | None = None) -> Sequence[Job]:
+    def remotes(self, *, limit: int, service: str | None = None, only_due: bool = False) -> Sequence[Job]:
         """Follow the index of what is due."""
-        what, value = ("due <= ?", to_millis(self._clock.now())) if service is None else ("service = ?", service)
-        sql = f"{JOBS.select} JOIN remote ON remote.job_id = job.id WHERE {what} ORDER BY due, id LIMIT ?"
+        conditions: list[tuple[str, object]] = [] if service is None else [("service = ?", service)]
+        if service is None or only_due:
+            conditions.append(("due <= ?", to_millis(self._clock.now())))
+        where = " AND ".join(text for text, _ in conditions)
+        sql = f"{JOBS.select} JOIN remote ON remote.job_id = job.id WHERE {where} ORDER BY due, id LIMIT ?"
+        values = [*(value for _, value in conditions), limit]
 
         def read(connection: sqlite3.Connection) -> list[Job]:
-            found = [rows.read_job(connection, row) for row in connection.execute(sql, (value, limit)).fetchall()]
+            found = [rows.read_job(connection, row) for row in connection.execute(sql, values).fetchall()]
             return [job for job in found if job.remote_due is not None]  # of one that cannot be read it is not known
 
         return self._database.read(read)

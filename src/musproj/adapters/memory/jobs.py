@@ -153,7 +153,7 @@ class MemoryJobStore(JobStore):
         """Ask the ledger."""
         return self._change(job_id, lambda job, now: ledger.hear(job, op, percent=percent, now=now))
 
-    def remotes(self, *, limit: int, service: str | None = None) -> Sequence[Job]:
+    def remotes(self, *, limit: int, service: str | None = None, only_due: bool = False) -> Sequence[Job]:
         """Look at every job."""
         with self._state.lock:
             now = self._clock.now()
@@ -162,7 +162,7 @@ class MemoryJobStore(JobStore):
                 for job in self._state.jobs.values()
                 if job.remote and job.remote_due and service in (None, job.remote.service)
             ]
-        due = [entry for entry in found if service is not None or entry[0] <= now]
+        due = [entry for entry in found if (service is not None and not only_due) or entry[0] <= now]
         return [job for _, job in sorted(due, key=lambda entry: (entry[0], entry[1].job_id))[:limit]]
 
     def cancel(self, owner: Owner, job_id: JobId) -> ledger.CancelAnswer:

@@ -95,14 +95,14 @@ class RedisJobStore(JobStore):
         """Ask the ledger."""
         return self._backend.change(partial(runs.hear, self._backend, job_id, op, percent=percent))
 
-    def remotes(self, *, limit: int, service: str | None = None) -> Sequence[Job]:
+    def remotes(self, *, limit: int, service: str | None = None, only_due: bool = False) -> Sequence[Job]:
         """Follow the sets of what is due."""
         keys = self._backend.keys
         if service is None:
             now, (services,) = self._backend.read_at(("SMEMBERS", keys.services))
             until, names = str(to_millis(now)), sorted(name.decode() for name in services)
         else:
-            until, names = "+inf", [service]
+            until, names = str(to_millis(self._backend.read_at()[0])) if only_due else "+inf", [service]
         if not names:
             return []
         replies = self._backend.read(

@@ -103,7 +103,10 @@ class Auphonic(RemoteService):
         if hook is not None:
             body["webhook"] = hook
         made = self._call("POST", "productions.json", is_effect=True, json=body)
-        return op.enter(RemotePhase.DRAFT if url is None else RemotePhase.STAGED, remote_id=required_id(made, "uuid"))
+        remote_id = required_id(made, "uuid", is_effect=True)
+        if url is None:
+            return op.enter(RemotePhase.DRAFT, remote_id=remote_id)
+        return op.enter(RemotePhase.STAGED, remote_id=remote_id, upload_expires=source.url_expires)
 
     def upload(self, op: RemoteOp, task: RemoteTask, source: RemoteInput) -> RemoteOp:  # noqa: ARG002 - it is in the draft
         """Send the input, unless an earlier run has."""
@@ -163,8 +166,6 @@ class Auphonic(RemoteService):
     def cleanup(self, op: RemoteOp) -> None:
         """Delete the production, or all drafts of our name where its id is not known."""
         if op.remote_id is not None:
-            if op.phase is RemotePhase.CANCELLED:
-                self.cancel(op)
             self._delete(op.remote_id)
             return
         for production in self._listed():

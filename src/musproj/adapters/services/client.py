@@ -239,7 +239,8 @@ def log_call(request: httpx.Request, response: httpx.Response | None, seconds: f
 
 def call_name(request: httpx.Request) -> str:
     """Name a call in messages and logs, without its query."""
-    return f"{request.method} {request.url.host}{request.url.raw_path.partition(b'?')[0].decode('ascii')}"
+    where = request.url.netloc.decode("ascii")
+    return f"{request.method} {where}{request.url.raw_path.partition(b'?')[0].decode('ascii')}"
 
 
 def _read_limited(response: httpx.Response, deadline: float) -> bytes:

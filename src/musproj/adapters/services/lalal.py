@@ -23,6 +23,7 @@ from musproj.errors import RemoteRejectedError
 from musproj.ports.processor import RemoteTask
 from musproj.ports.remote import (
     DEFAULT_ACCOUNT,
+    KEY_USED,
     CallClass,
     CallError,
     Caps,
@@ -47,9 +48,10 @@ LIFE = timedelta(hours=24)
 MAX_BYTES = 10_000_000_000
 BLOCK_BYTES = 64 << 10
 UPLOAD_ANSWER_S = 300.0
-_KEY_USED = "idempotency_key_used"
 _TRACKS = ("stem", "back")
-_SOURCE_LOST = re.compile(r"source\w*.*(not.found|unknown|expired|deleted|no longer)", re.IGNORECASE)
+_SOURCE_LOST = re.compile(
+    r"source_(id|not_found)|source .*(not found|unknown|expired|deleted|no longer)", re.IGNORECASE
+)
 _REFUSALS = range(400, 500)
 _SINCE, _UNTIL = 1.5e9, 5e9
 """Seconds since the epoch that an upload may expire at: 2017 to 2128."""
@@ -166,7 +168,10 @@ class Lalal(RemoteService):
         self.transport.close()
 
     def _check(self, task_ids: Sequence[str]) -> Mapping[str, Any]:
-        return inside(self.api.call("POST", "check/", json={"task_ids": list(task_ids)}), "result")
+        answer = self.api.call("POST", "check/", json={"task_ids": list(task_ids)})
+        if not isinstance(answer.get("result"), dict):  # else every task would seem to be gone
+            raise CallError(CallClass.TRANSIENT, "its answer tells of no task")
+        return inside(answer, "result")
 
 
 def _stems(task: RemoteTask) -> int:
@@ -182,7 +187,7 @@ def _blocks(path: Path) -> Iterator[bytes]:
 
 def _meant(exc: CallError) -> CallError:
     """Return the failure of a split as the engine takes it."""
-    if exc.code == _KEY_USED:  # there is a task of ours, whose id was never told: nothing that a refusal is
+    if exc.code == KEY_USED:  # there is a task of ours, whose id was never told: nothing that a refusal is
         return CallError(CallClass.AMBIGUOUS, exc.message, status=exc.status, code=exc.code, request_id=exc.request_id)
     if exc.kind is CallClass.REJECTED and _SOURCE_LOST.search(f"{exc.code} {exc.message}"):
         return CallError(CallClass.STALE, exc.message, status=exc.status, code=exc.code, request_id=exc.request_id)
@@ -200,16 +205,20 @@ def _expiry(value: object) -> datetime | None:
 def _update(found: Mapping[str, Any]) -> Update:
     match found.get("status"):
         case "progress":
-            done = sensible(found.get("progress")) or 0.0
-            return Update(state=RemoteState.RUNNING if done else RemoteState.QUEUED, fraction=done / 100)
+            done = sensible(found.get("progress"))
+            return Update(
+                state=RemoteState.RUNNING if done else RemoteState.QUEUED, fraction=None if done is None else done / 100
+            )
         case "success":
             return Update(state=RemoteState.FINISHED, fraction=1.0, actual=_minutes(found))
         case "error":
             return Update(state=RemoteState.FAILED, fault=_fault(found))
         case "cancelled":
             return Update(state=RemoteState.CANCELLED)
-        case _:  # server_error, a status of the future, or no word of it
+        case "server_error" | None:
             return Update(state=RemoteState.GONE)
+        case _:  # of the future: its deadline ends it
+            return Update(state=RemoteState.RUNNING)
 
 
 def _fault(found: Mapping[str, Any]) -> RemoteFault:

@@ -322,9 +322,8 @@ class ProfileService(RemoteService):
             if exc.status is None or not (exc.status in done or 200 <= exc.status < 300):  # 2xx: without a JSON answer
                 raise
 
-    def balance(self) -> tuple[float, str]:
-        """Return infinity: a profile knows of no balance."""
-        return math.inf, self._profile.cost.unit
+    def balance(self) -> None:
+        """Tell nothing: a profile knows of no balance."""
 
     def close(self) -> None:
         """Close the connections."""

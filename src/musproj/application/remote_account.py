@@ -1,0 +1,97 @@
+"""A run's use of its account: the right to a call, a place among those that run, and money."""
+
+from datetime import timedelta
+
+import attrs
+
+from musproj.application.remote_policy import RemotePolicy, bucket, buckets
+from musproj.application.remote_record import OpRecord
+from musproj.domain.remote import Cost, CostState, RemotePhase
+from musproj.errors import BudgetExceededError, RemoteQuotaError
+from musproj.ports.clock import Clock
+from musproj.ports.remote import RemoteAccounts, RemoteService
+
+SHORTEST_WAIT_S = 0.1
+"""A job that waits for less would be back before others had a turn."""
+_UNPAID = (RemotePhase.PLANNED, RemotePhase.DRAFT, RemotePhase.STAGED)
+
+
+@attrs.frozen(kw_only=True)
+class AccountUse:
+    """What has to hold before a call; where it does not, the job waits without a worker."""
+
+    service: RemoteService
+    accounts: RemoteAccounts
+    policy: RemotePolicy
+    clock: Clock
+    record: OpRecord
+
+    def heed_pause(self) -> None:
+        """Wait where the account is stopped; for want of money, only what would be bought waits."""
+        op = self.record.op
+        pause = next((pause for pause in self.accounts.pauses() if pause.account == self.service.key), None)
+        if pause is None or op.phase is RemotePhase.SUBMITTED:
+            return
+        if pause.fault.code == RemoteQuotaError.code and op.phase not in _UNPAID:
+            return
+        self.record.park(op.evolve(error=pause.fault), until=pause.until, stage=f"paused: {pause.fault.message}")
+
+    def take(self, *, is_poll: bool = False) -> None:
+        """Go on only with the right to a call: another job shall have the worker meanwhile."""
+        caps = self.service.caps
+        name, per_minute, burst = bucket(self.service.key, caps, is_poll=is_poll)
+        wait = self.accounts.take(name, per_minute=per_minute, burst=burst)
+        if wait > 0:
+            until = self.clock.now() + timedelta(seconds=max(wait, SHORTEST_WAIT_S))
+            stage = f"waiting for a call to {self.service.name}"
+            self.record.park(self.record.op.evolve(), until=until, stage=stage)
+
+    def hold(self, seconds: float) -> None:
+        """Let nobody call for so long: the service asked for it."""
+        for name in buckets(self.service.key, self.service.caps):
+            self.accounts.hold(name, seconds)
+
+    def wait_for_room(self) -> None:
+        """Send and start nothing while as many operations run as the account allows."""
+        if self.accounts.running(self.service.name) >= self.service.caps.max_running:
+            until = self.clock.now() + timedelta(seconds=self.policy.full_wait_s)
+            stage = f"waiting for a place at {self.service.name}"
+            self.record.park(self.record.op.evolve(), until=until, stage=stage)
+
+    def refuse_dear(self, cost: Cost) -> None:
+        """Refuse what costs more than one job may.
+
+        Raises:
+            BudgetExceededError: it does.
+        """
+        most = self.policy.per_job.get(self.service.name)
+        if most is not None and cost.estimate > most:
+            raise BudgetExceededError(
+                f"It would cost about {cost.estimate:.4g} {cost.unit}; one job may cost {most:.4g}. Nothing was bought.",
+                hint="MUSPROJ_BUDGET_PER_JOB allows more.",
+            )
+
+    def spend(self, cost: Cost, token: str) -> None:
+        """Count it among what this day may cost, once.
+
+        Raises:
+            BudgetExceededError: there is not so much left of the day.
+        """
+        limit, day = self.policy.per_day.get(self.service.name), self._today
+        spent = self.accounts.spend(self.service.key, day, token, cost.estimate, limit=limit)
+        if spent is not None:
+            raise BudgetExceededError(
+                f"It would cost about {cost.estimate:.4g} {cost.unit}; of the {limit:.4g} of {day}, {spent:.4g} are "
+                "spent. Nothing was bought.",
+                hint="MUSPROJ_BUDGET_PER_DAY allows more; `jobs retry` tries again.",
+            )
+
+    def give_back(self) -> None:
+        """Take what was not bought off the day's account."""
+        op = self.record.op
+        if op.cost.state is CostState.NONE:
+            self.accounts.spend(self.service.key, self._today, op.token, 0.0, limit=None)
+
+    @property
+    def _today(self) -> str:
+        return self.clock.now().date().isoformat()
