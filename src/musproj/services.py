@@ -151,7 +151,7 @@ def read_key(name: str, key: str) -> str:
         return _checked(name, key)
     try:
         path = Path(key.removeprefix(FILE)).expanduser()
-        mode, text = path.stat().st_mode, path.read_text("utf-8").strip()
+        mode, text = path.stat().st_mode, _text_of(path)
     except (OSError, ValueError, RuntimeError) as exc:  # no text, a NUL, a home that is nobody's
         text = f"The key of {name} cannot be read from {printable(key.removeprefix(FILE))}."
         raise ConfigurationError(text, hint="Is it there, and yours?") from exc
@@ -160,6 +160,13 @@ def read_key(name: str, key: str) -> str:
     if not text:
         raise ConfigurationError(f"There is no key of {name} in {path}.")
     return _checked(name, text)
+
+
+def _text_of(path: Path) -> str:
+    """Return what is in a file; a pipe would never end."""
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise ValueError("no file")
+    return path.read_text("utf-8").strip()
 
 
 def _checked(name: str, key: str) -> str:

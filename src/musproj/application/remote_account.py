@@ -6,13 +6,14 @@ import attrs
 
 from musproj.application.remote_policy import RemotePolicy, bucket, buckets
 from musproj.application.remote_record import OpRecord
-from musproj.domain.remote import Cost, CostState, RemotePhase
-from musproj.errors import BudgetExceededError, RemoteQuotaError
+from musproj.domain.remote import Cost, CostState, RemoteFault, RemotePhase
+from musproj.errors import BudgetExceededError, RemoteAuthError, RemoteQuotaError
 from musproj.ports.clock import Clock
 from musproj.ports.remote import RemoteAccounts, RemoteService
 
 SHORTEST_WAIT_S = 0.1
 """A job that waits for less would be back before others had a turn."""
+_WHY = {RemoteAuthError.code: "its key is refused", RemoteQuotaError.code: "it has nothing left to pay with"}
 _UNPAID = (RemotePhase.PLANNED, RemotePhase.DRAFT, RemotePhase.STAGED)
 
 
@@ -34,7 +35,10 @@ class AccountUse:
             return
         if pause.fault.code == RemoteQuotaError.code and op.phase not in _UNPAID:
             return
-        self.record.park(op.evolve(error=pause.fault), until=pause.until, stage=f"paused: {pause.fault.message}")
+        # What it was stopped of may name another owner's work; the operator reads it in `musproj doctor`.
+        why = _WHY.get(pause.fault.code, "it does not answer")
+        fault = RemoteFault(code=pause.fault.code, message=f"The account at {self.service.name} is paused: {why}.")
+        self.record.park(op.evolve(error=fault), until=pause.until, stage=f"paused: {self.service.name}: {why}")
 
     def take(self, *, is_poll: bool = False) -> None:
         """Go on only with the right to a call: another job shall have the worker meanwhile."""
@@ -81,8 +85,8 @@ class AccountUse:
         spent = self.accounts.spend(self.service.key, day, token, cost.estimate, limit=limit)
         if spent is not None:
             raise BudgetExceededError(
-                f"It would cost about {cost.estimate:.4g} {cost.unit}; of the {limit:.4g} of {day}, {spent:.4g} are "
-                "spent. Nothing was bought.",
+                f"It would cost about {cost.estimate:.4g} {cost.unit}; not so much is left of the {limit:.4g} of {day}. "
+                "Nothing was bought.",
                 hint="MUSPROJ_BUDGET_PER_DAY allows more; `jobs retry` tries again.",
             )
 

@@ -26,7 +26,12 @@ def called(call: Callable[[], T], *, is_effect: bool = False) -> T:
         return call()
     except (CallError, MusProjError, OSError):
         raise
-    except Exception as exc:  # whatever an adapter, ours or others', did not expect
-        log.warning("An answer of a service makes no sense.", exc_info=True, extra={"action": "service_answer"})
+    except Exception as exc:  # noqa: BLE001 - whatever an adapter, ours or others', did not expect
+        # Without its text, which may quote the answer.
+        name, place = type(exc).__name__, exc.__traceback__
+        while place is not None and place.tb_next is not None:
+            place = place.tb_next
+        line = f"{place.tb_frame.f_code.co_name}:{place.tb_lineno}" if place else "?"
+        log.warning("An answer of a service makes no sense: %s in %s.", name, line, extra={"action": "service_answer"})
         kind = CallClass.AMBIGUOUS if is_effect else CallClass.TRANSIENT
-        raise CallError(kind, f"its answer makes no sense ({type(exc).__name__})") from exc
+        raise CallError(kind, f"its answer makes no sense ({type(exc).__name__})") from None

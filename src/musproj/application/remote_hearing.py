@@ -12,6 +12,8 @@ from musproj.ports.remote import Caps, RemoteState, Update
 MAX_MISSES = 3
 MISS_WAIT = timedelta(seconds=30)
 """Between two questions for an operation that the service did not know."""
+LAST_WORD = timedelta(minutes=30)
+"""After its deadline an operation is asked for once more, if the service can be asked so long."""
 MAX_RETURNS = 3
 """How often an operation may fall back to a phase before it was bought."""
 
@@ -65,6 +67,10 @@ class Hearing:
     def is_overdue(self, op: RemoteOp) -> bool:
         """Tell whether the service should have finished."""
         return op.deadline is not None and self.now >= op.deadline
+
+    def is_overdue_for_long(self, op: RemoteOp) -> bool:
+        """Tell whether it is so late that nobody asks once more."""
+        return op.deadline is not None and self.now >= op.deadline + LAST_WORD
 
     def overdue(self, op: RemoteOp) -> RemoteOp:
         """Return it as failed by its deadline."""

@@ -69,12 +69,22 @@ class Poller:
         ended = [job for job in jobs if job.is_terminal]
         first, rest = ended[:CLEANED_FIRST], ended[CLEANED_FIRST:]
         done = self._clean_all(service, first)
+        waiting = self._without_overdue(service, waiting)
         crowd = self.accounts.running(service.name)
         for batch in _batches(waiting, service.caps.poll_batch):
             if not self._may_call(service, is_poll=True) or not self._poll(service, batch, crowd):
                 return done
             done += len(batch)
         return done + self._clean_all(service, rest)
+
+    def _without_overdue(self, service: RemoteService, jobs: Sequence[Job]) -> list[Job]:
+        """End what should have been done long ago, whether or not the service may be asked now."""
+        hearing = self._hearing(service)
+        late = [job for job in jobs if job.remote is not None and hearing.is_overdue_for_long(job.remote)]
+        for job in late:
+            assert job.remote is not None
+            self._guarded(job.job_id, partial(self.jobs.hear, job.job_id, hearing.overdue(job.remote)))
+        return [job for job in jobs if job not in late]
 
     def _may_call(self, service: RemoteService, *, is_poll: bool) -> bool:
         if not self.accounts.lead(service.key, self.who, LEADER_LIFE):
@@ -118,7 +128,7 @@ class Poller:
             name=service.name, caps=service.caps, policy=self.policy, now=self.clock.now(), crowd=max(1, crowd)
         )
 
-    def _guarded(self, job_id: JobId, step: Callable[[], None]) -> None:
+    def _guarded(self, job_id: JobId, step: Callable[[], object]) -> None:
         """Do something for one operation; whatever goes wrong keeps no other from being looked after."""
         try:
             step()

@@ -26,6 +26,8 @@ SAME_KEY_PAUSE_S = 0.25
 FRESH_FOR = timedelta(hours=2)
 """An input that expires sooner is brought anew before anything is bought for it."""
 
+MAX_ANEW = 2
+"""How often that is done: a service whose inputs never live long gets them as they are."""
 _UNBOUGHT = (RemotePhase.STAGED, RemotePhase.DRAFT)
 
 
@@ -54,7 +56,7 @@ class Purchase:
         if op.intent == SUBMIT:
             self.reconcile()
             return
-        if self._is_stale(op):
+        if self._is_stale(op) and op.returns < MAX_ANEW:
             self._bring_anew(op)
             return
         self.account.wait_for_room()
@@ -116,11 +118,11 @@ class Purchase:
         return op.upload_expires is not None and op.upload_expires - self.clock.now() < margin
 
     def _bring_anew(self, op: RemoteOp) -> None:
-        """Bring an input that would expire while it waits; a draft that knows its old address goes first."""
-        if op.remote_id is not None:
-            self.account.take()
-            self.setbacks.call(lambda: self.service.cleanup(op))
-        self.record.note(op.enter(RemotePhase.PLANNED, upload_ref=None, upload_expires=None, remote_id=None))
+        """Bring an input that would expire while it waits; what is there of the old one goes first."""
+        self.account.take()
+        self.setbacks.call(lambda: self.service.cleanup(op))
+        planned = op.enter(RemotePhase.PLANNED, upload_ref=None, upload_expires=None, remote_id=None)
+        self.record.note(attrs.evolve(planned, returns=op.returns + 1))
 
     def _refused(self, exc: CallError, *, before: Cost) -> None:
         op = self.record.op

@@ -1,5 +1,6 @@
 """Answers what the processes of jobs ask: each may speak for its own job alone."""
 
+import logging
 import socket
 from collections.abc import Callable
 
@@ -17,6 +18,7 @@ from musproj.domain.ledger import (
     Requeued,
     Stale,
 )
+from musproj.domain.remote import RemoteOp, operation_token
 from musproj.errors import CorruptRecordError, MusProjError, UnavailableError
 from musproj.ports.jobs import JobStore, Publication
 from musproj.ports.processor import needed_service
@@ -43,6 +45,8 @@ from musproj.worker.outage import Outage
 from musproj.worker.run import Run, Why
 from musproj.worker.settlement import Settlement, Settler
 
+log = logging.getLogger(__name__)
+
 SOME, ALL = 64, 1_000_000
 """Reads of a line: while its process lives and may go on for ever, and after its end."""
 
@@ -66,6 +70,10 @@ class Switchboard:
             for message in messages or ():
                 self._answer(run, run.process.line, read_saying(message))
         except CorruptRecordError:
+            run.stop(Why.GARBLED)
+            return False
+        except Exception:  # whatever a process that runs other people's code can say must not end the worker
+            log.exception("Job %s says what nobody understands.", run.job.job_id, extra={"action": "run_garbled"})
             run.stop(Why.GARBLED)
             return False
         return messages is not None
@@ -132,11 +140,11 @@ class Switchboard:
         return answer
 
     def _note(self, run: Run, saying: Note) -> NoteAnswer:
-        _refuse_foreign_service(run.job, saying.op.service)
+        _refuse_foreign_op(run.job, saying.op)
         return Stale() if run.is_over else self.jobs.note(run.job.job_id, run.token, saying.op)
 
     def _park(self, run: Run, saying: Park) -> ParkAnswer:
-        _refuse_foreign_service(run.job, saying.op.service)
+        _refuse_foreign_op(run.job, saying.op)
         if run.is_over:
             return Stale()
         answer = self.jobs.park(run.job.job_id, run.token, saying.op, until=saying.until, stage=saying.stage)
@@ -164,6 +172,13 @@ class Switchboard:
             return encode_error(exc)
         self.outage.clear()
         return frame
+
+
+def _refuse_foreign_op(job: Job, op: RemoteOp) -> None:
+    """Refuse another job's operation: what lies at the service under its names would be deleted as this job's."""
+    _refuse_foreign_service(job, op.service)
+    if op.token != operation_token(job.root_job_id):
+        raise CorruptRecordError(f"Job {job.job_id} tells of an operation that is not its own.")
 
 
 def _refuse_foreign_service(job: Job, service: str) -> None:

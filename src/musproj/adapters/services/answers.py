@@ -1,11 +1,15 @@
 """What may be taken from a service's answer: whatever stands there, of the kind that it should be or not at all."""
 
+import re
 from collections.abc import Mapping
 from typing import Any, cast
 
+from musproj.adapters.services.failures import holds_secret
 from musproj.ports.remote import CallClass, CallError
 
 LONGEST_ID = 512
+_ODD = re.compile(r"[?#%\\\s]|(^|/)\.\.?(/|$)")
+"""What would lead a path elsewhere."""
 
 
 def identity(value: object) -> str | None:
@@ -13,7 +17,8 @@ def identity(value: object) -> str | None:
     if isinstance(value, bool) or not isinstance(value, str | int):
         return None
     text = str(value)
-    return text if text.strip() and len(text) <= LONGEST_ID and text.isprintable() else None
+    is_sound = text.strip() and len(text) <= LONGEST_ID and text.isprintable() and text.isascii()
+    return text if is_sound and not _ODD.search(text) and not holds_secret(text) else None
 
 
 def required_id(answer: Mapping[str, Any], name: str, *, is_effect: bool = False) -> str:

@@ -12,10 +12,12 @@ import h11
 import httpx
 
 from musproj._version import __version__
+from musproj.adapters.services.deadline import DEADLINE
 from musproj.adapters.services.failures import (
     classify,
     error_code,
     error_message,
+    hide,
     json_object,
     parse_retry_after,
     scrub,
@@ -38,6 +40,11 @@ CONNECT_S: Final = 5.0
 READ_S: Final = 60.0
 WRITE_S: Final = 60.0
 POOL_S: Final = 10.0
+SLOWEST_BYTES_PER_S: Final = 64 << 10
+"""A body that goes slower than this has no more time."""
+
+_SCHEMES: Final = frozenset({"Bearer", "Token", "Key", "Basic"})
+"""Words of a header that are no key."""
 
 logger = logging.getLogger("musproj.services")
 
@@ -101,8 +108,9 @@ class ApiClient:
         self._headers.update(headers)
         self._fresh_effects = fresh_effects
         words = [word for value in headers.values() for word in (value, *value.split())]
-        # The longest first, so that a part of it does not hide the whole; a short word is "Bearer", not a key.
-        self._secrets = tuple(sorted((word for word in words if len(word) > len("Bearer")), key=len, reverse=True))
+        # The longest first, so that a part of it does not hide the whole.
+        self._secrets = tuple(sorted((word for word in words if word not in _SCHEMES), key=len, reverse=True))
+        hide(*self._secrets)
 
     def __repr__(self) -> str:
         return f"ApiClient({self._base.host!r})"
@@ -149,6 +157,9 @@ class ApiClient:
                 FRESH_CONNECTION: is_effect and self._fresh_effects,
             },
         )
+        length = request.headers.get("content-length", "")
+        sending = int(length) / SLOWEST_BYTES_PER_S if length.isdecimal() else 0.0
+        request.extensions[DEADLINE] = time.monotonic() + CONNECT_S + (read_timeout or READ_S) + sending
         response = self._sent(request, is_effect=is_effect, limit_s=read_timeout or READ_S)
         return self._answer(request, response, is_effect=is_effect)
 
@@ -160,7 +171,7 @@ class ApiClient:
             return response
         except (httpx.HTTPError, h11.LocalProtocolError) as exc:
             words = f"{call_name(request)}: {type(exc).__name__}: {exc}"
-            raise CallError(classify(exc, is_effect=is_effect), scrub(words, self._secrets)) from exc
+            raise CallError(classify(exc, is_effect=is_effect), scrub(words, self._secrets)) from None
         finally:  # also where the host was refused, or the source of the body failed
             log_call(request, response, time.monotonic() - started)
 
@@ -240,7 +251,7 @@ def log_call(request: httpx.Request, response: httpx.Response | None, seconds: f
 def call_name(request: httpx.Request) -> str:
     """Name a call in messages and logs, without its query."""
     where = request.url.netloc.decode("ascii")
-    return f"{request.method} {where}{request.url.raw_path.partition(b'?')[0].decode('ascii')}"
+    return scrub(f"{request.method} {where}{request.url.raw_path.partition(b'?')[0].decode('ascii')}")
 
 
 def _read_limited(response: httpx.Response, deadline: float) -> bytes:

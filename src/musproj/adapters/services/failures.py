@@ -138,10 +138,27 @@ _QUERY: Final = re.compile(r"\?[^\s?\"'<>=]*=[^\s\"'<>]*")
 _USER: Final = re.compile(r"(\b[a-z][a-z0-9+.-]{0,30}://)[^\s/?#\"'<>]*@", re.IGNORECASE)
 
 
+_HIDDEN: Final[set[str]] = set()
+"""Keys of the accounts that this process uses: a service may echo one in any text."""
+_SHORTEST_SECRET: Final = 4
+
+
+def hide(*secrets: str) -> None:
+    """Let no text that is scrubbed show these."""
+    _HIDDEN.update(secret for secret in secrets if len(secret) >= _SHORTEST_SECRET)
+
+
+def holds_secret(text: str) -> bool:
+    """Tell whether a text shows what is hidden."""
+    return any(secret in text for secret in _HIDDEN)
+
+
 def scrub(text: str, secrets: tuple[str, ...] = ()) -> str:
     """Make text safe for logs and records: no secret, no query string, no user of a URL, 300 printable characters."""
-    for secret in secrets:
-        text = text.replace(secret, "***")
+    for secret in sorted({*secrets, *_HIDDEN}, key=len, reverse=True):
+        if len(secret) >= _SHORTEST_SECRET:
+            for form in {secret, secret.lower(), secret.replace("\\", "\\\\")}:
+                text = text.replace(form, "***")
     text = _USER.sub(r"\1", text[: 20 * _MESSAGE_LENGTH])
     text = _QUERY.sub("", _URL_TAIL.sub(r"\1", text))
     text = "".join(letter if letter.isprintable() else " " for letter in text)

@@ -25,6 +25,7 @@ from musproj.adapters.services.client import (
     send,
     timeouts,
 )
+from musproj.adapters.services.deadline import DEADLINE
 from musproj.adapters.services.failures import classify, parse_retry_after, scrub
 from musproj.adapters.services.hosts import HostRules
 from musproj.ports.remote import CallClass, CallError
@@ -149,7 +150,10 @@ class ResultFetcher:
             "GET",
             url,
             headers=COMMON_HEADERS | {"Accept": "*/*"} | (self._key_headers if with_key else {}),
-            extensions={"timeout": timeouts(at_most=limits.pace.left())},
+            extensions={
+                "timeout": timeouts(at_most=limits.pace.left()),
+                DEADLINE: time.monotonic() + limits.pace.left() + 1.0,  # the pace says it better
+            },
         )
         with self._exchange(request) as response:
             if response.status_code in _REDIRECTS and "location" in response.headers:
@@ -168,7 +172,7 @@ class ResultFetcher:
         except (httpx.HTTPError, h11.LocalProtocolError) as exc:
             kind = classify(exc, is_effect=False, is_result=True)
             words = scrub(f"{call_name(request)}: {type(exc).__name__}: {exc}", tuple(self._key_headers.values()))
-            raise CallError(kind, words) from exc
+            raise CallError(kind, words) from None  # what it says may show a key
         finally:
             if response is not None:
                 response.close()

@@ -18,6 +18,7 @@ import attrs
 import httpcore
 import httpx
 
+from musproj.adapters.services.deadline import DEADLINE, TimedStream, set_deadline
 from musproj.errors import RemoteHostRefusedError
 
 Resolver = Callable[[str, int], list[str]]
@@ -174,7 +175,7 @@ class GuardedBackend(httpcore.NetworkBackend):
         for number, address in enumerate(chosen):
             share = None if deadline is None else max(0.001, deadline - time.monotonic()) / (len(chosen) - number)
             try:
-                return self._network.connect_tcp(address, port, share, local_address, socket_options)
+                return TimedStream(self._network.connect_tcp(address, port, share, local_address, socket_options))
             except (httpcore.ConnectError, httpcore.ConnectTimeout) as exc:
                 failure = exc
         raise failure
@@ -246,6 +247,7 @@ class GuardedTransport(httpx.BaseTransport):
         assert isinstance(request.stream, httpx.SyncByteStream)
         extensions: dict[str, Any] = dict(request.extensions)
         pool = self._fresh if extensions.pop(FRESH_CONNECTION, False) else self._kept
+        set_deadline(extensions.pop(DEADLINE, None))
         sent = httpcore.Request(
             method=request.method,
             url=httpcore.URL(

@@ -47,7 +47,12 @@ class HostRules:
         Raises:
             RemoteHostRefusedError: host, scheme, port or form is none of this service's.
         """
-        url = _parsed(text, base)
+        try:
+            return self._checked(_parsed(text, base))
+        except UnicodeError as exc:
+            raise RemoteHostRefusedError("a URL of the service names a host that none can have") from exc
+
+    def _checked(self, url: httpx.URL) -> httpx.URL:
         if url.userinfo:
             raise _refusal("has a user name in it", url)
         if url.scheme in _PORTS and where(url) in self.exact:

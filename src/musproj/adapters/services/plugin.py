@@ -1,5 +1,7 @@
 """The services behind their names: keys, addresses and hosts put together."""
 
+from collections.abc import Iterable
+
 import httpx
 
 from musproj.adapters.services import auphonic, lalal
@@ -31,22 +33,34 @@ def open_lalal(context: ServiceContext) -> lalal.Lalal:
 
 def open_profile(profile: HttpProfile, context: ServiceContext) -> ProfileService:
     """Open the service that a profile describes; one without a key is asked without."""
-    return ProfileService(profile, context.key, transport=transport_of(context), private=context.private_hosts)
+    private = private_for(context, profile.base_url, profile.hosts)
+    return ProfileService(profile, context.key, transport=GuardedTransport(AddressGuard(private)), private=private)
 
 
-def transport_of(context: ServiceContext) -> GuardedTransport:
-    """Return a transport that reaches public addresses, and the private ones that the settings name."""
-    return GuardedTransport(AddressGuard(context.private_hosts))
+def private_for(context: ServiceContext, url: str, hosts: Iterable[str] = ()) -> frozenset[str]:
+    """Return which private places a service at `url` may lead to: its own port, and `hosts` that it names.
+
+    A public service leads to none, whatever the settings permit others.
+    """
+    try:
+        place = where(httpx.URL(url))
+    except httpx.InvalidURL:
+        return frozenset()
+    if place not in context.private_hosts:
+        return frozenset()
+    own, named = place.rpartition(":")[2], {host.lower() for host in hosts}
+    return frozenset(
+        entry for entry in context.private_hosts if entry.rpartition(":")[2] == own or entry.rpartition(":")[0] in named
+    )
 
 
 def _clients(
     context: ServiceContext, url: str, headers: dict[str, str], hosts: tuple[str, ...], upgraded: tuple[str, ...]
 ) -> tuple[ApiClient, ResultFetcher, GuardedTransport]:
     _refuse_plain(context, url)
-    transport = transport_of(context)
-    fetcher = ResultFetcher(
-        transport, (*hosts, *context.result_hosts), url, headers, upgraded, allow_http_for=context.private_hosts
-    )
+    private = private_for(context, url)
+    transport = GuardedTransport(AddressGuard(private))
+    fetcher = ResultFetcher(transport, (*hosts, *context.result_hosts), url, headers, upgraded, allow_http_for=private)
     return ApiClient(url, headers, transport=transport), fetcher, transport
 
 
