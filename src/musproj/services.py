@@ -64,6 +64,8 @@ class ConfiguredServices(Services):
         """Return the services that can be used here: their keys can be read, and their libraries are there."""
         if self._names is None:
             known = {*names(SERVICES), *self._profiles} if not missing_modules(["httpx"]) else set[str]()
+            for name in sorted(set(self._keys) - known) if known else ():
+                log.error("There is no service %r.", name, extra={"action": "service_unknown", "service": name})
             self._names = frozenset(name for name in self._keys if name in known and self._has_key(name))
         return self._names
 

@@ -224,7 +224,6 @@ def test_a_key_goes_over_plain_http_to_a_private_host_only(services, name):
         (f"http://{LOCAL}/api", "127.0.0.1"),
         ("http://auphonic.com/api", "auphonic.com"),
         ("http://auphonic.com/api", "auphonic.com:443"),
-        ("ftp://auphonic.com/api", "auphonic.com:443"),
     ],
 )
 def test_another_port_or_none_is_another_host(services, url, private):
@@ -313,6 +312,16 @@ def test_the_next_question_waits_for_half_of_what_was_waited(waited, seconds):
     assert about(RemotePolicy().next_poll(op, NOON, PLAIN), seconds)
     assert about(RemotePolicy().next_poll(attrs.evolve(op, submitted_at=None), NOON, PLAIN), 3)
     assert about(HOOKS.next_poll(op, NOON, HINTED), 120)
+
+
+@pytest.mark.parametrize(
+    ("crowd", "batch", "seconds"),
+    [(1, 1, 3), (2, 1, 3), (11, 1, 20), (61, 1, 120), (61, 100, 3), (1_000, 100, 18), (1_001, 100, 20)],
+)
+def test_a_crowd_takes_half_of_the_calls_at_most(crowd, batch, seconds):
+    op = RemoteOp(service="s", account="a", token="t", request_digest="d", cost=Cost(unit="u", estimate=0))
+    caps = Caps(calls_per_minute=60.0, poll_batch=batch)
+    assert about(RemotePolicy().next_poll(op, NOON, caps, crowd=crowd), seconds)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ MAX_MISSES = 3
 MISS_WAIT = timedelta(seconds=30)
 """Between two questions for an operation that the service did not know."""
 LAST_WORD = timedelta(minutes=30)
-"""After its deadline an operation is asked for once more, if the service can be asked so long."""
+"""After its deadline an operation is still asked for so long, where the service cannot be asked."""
 MAX_RETURNS = 3
 """How often an operation may fall back to a phase before it was bought."""
 
@@ -69,8 +69,8 @@ class Hearing:
         return op.deadline is not None and self.now >= op.deadline
 
     def is_overdue_for_long(self, op: RemoteOp) -> bool:
-        """Tell whether it is so late that nobody asks once more."""
-        return op.deadline is not None and self.now >= op.deadline + LAST_WORD
+        """Tell whether it is so late, and could not be asked for the last time, that nobody tries once more."""
+        return op.deadline is not None and op.tries > 0 and self.now >= op.deadline + LAST_WORD
 
     def overdue(self, op: RemoteOp) -> RemoteOp:
         """Return it as failed by its deadline."""

@@ -170,7 +170,6 @@ class Poller:
             seconds = exc.retry_after if exc.retry_after is not None else HELD_WITHOUT_WORD_S
             for name in buckets(service.key, service.caps):
                 self.accounts.hold(name, seconds)
-            return False
         fault = RemoteFault(code=_CODES.get(exc.kind, RemoteUnavailableError.code), message=exc.message)
         if exc.kind in _CODES:
             self.accounts.pause(service.key, fault, self.policy.pause)
@@ -179,7 +178,7 @@ class Poller:
         hearing = self._hearing(service)
         for job in jobs:
             self._guarded(job.job_id, partial(self._put_off, service, hearing, job, fault))
-        return exc.kind not in _CODES
+        return exc.kind not in _CODES and exc.kind is not CallClass.REFUSED
 
     def _put_off(self, service: RemoteService, hearing: Hearing, job: Job, fault: RemoteFault) -> None:
         op = job.remote
@@ -194,7 +193,7 @@ class Poller:
 
 
 _CODES = {CallClass.AUTH: RemoteAuthError.code, CallClass.QUOTA: RemoteQuotaError.code}
-_MAY_RUN = (RemotePhase.CANCELLED, RemotePhase.LOST, RemotePhase.SUBMITTED)
+_MAY_RUN = (RemotePhase.CANCELLED, RemotePhase.LOST, RemotePhase.SUBMITTED, RemotePhase.FAILED)
 
 
 def _answer(call: Callable[[], T]) -> T:

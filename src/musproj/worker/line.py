@@ -347,6 +347,11 @@ def _is_word(value: object) -> bool:
     return isinstance(value, str) and 0 < len(value) <= _LONGEST_WORD
 
 
+def _is_fault(value: object) -> bool:
+    found = cast("Mapping[str, object]", value) if isinstance(value, dict) else {}
+    return set(found) == {"code", "message"} and all(isinstance(part, str) for part in found.values())
+
+
 def _is_number(value: object, *, most: float = 1e9) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= most
 
@@ -369,7 +374,7 @@ _LONGEST_S = 86_400.0
 _ASKED: Mapping[str, Mapping[str, Callable[[object], bool]]] = {
     "take": {"account": _is_word, "per_minute": _is_rate, "burst": _is_burst},
     "hold": {"account": _is_word, "seconds": _is_time},
-    "pause": {"account": _is_word, "fault": lambda value: isinstance(value, dict), "life": _is_time},
+    "pause": {"account": _is_word, "fault": _is_fault, "life": _is_time},
     "pauses": {},
     "running": {"service": _is_word},
     "spend": {
@@ -390,7 +395,7 @@ def _frame(message: Message) -> bytes:
 def _parse(body: bytes) -> Message:
     try:
         message: object = json.loads(body)
-    except ValueError as exc:
+    except (ValueError, RecursionError) as exc:
         raise CorruptRecordError("A message is no JSON.") from exc
     if not isinstance(message, dict):
         raise CorruptRecordError("A message is no JSON object.")

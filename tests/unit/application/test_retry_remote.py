@@ -380,9 +380,40 @@ def test_what_this_machine_does_is_done_again(shop):
     assert shop.submit("local").job.job_id != done.job_id
 
 
-def test_a_job_that_failed_is_no_answer(shop):
-    old = shop.failed()
+@pytest.mark.parametrize("state", [CostState.MAYBE, CostState.BILLED])
+def test_an_identical_job_after_one_that_was_paid_and_failed_is_its_retry(shop, state):
+    old = shop.failed(cost=attrs.evolve(BOUGHT, state=state))
     again = shop.submit()
 
     assert isinstance(again, Created)
-    assert again.job.job_id != old.job_id
+    assert again.job.job_id == shop.now(old).remote.heir != old.job_id
+    assert (again.job.retry_of, again.job.root_job_id) == (old.job_id, old.root_job_id)
+    op = again.job.remote
+    assert (op.token, op.remote_id, op.phase, op.cost) == (
+        old.remote.token, "r", RemotePhase.FAILED, old.remote.cost
+    )  # fmt: skip
+    assert shop.submit().job.job_id == shop.retry(old).job.job_id == again.job.job_id, "one heir, however asked for"
+
+
+def test_after_several_failures_the_last_is_what_is_retried(shop):
+    first = shop.failed(RemotePhase.FINISHED)
+    heir = shop.retry(first).job
+    granted = shop.begin()
+    failure = Failure(kind=FailureKind.PERMANENT, code="odd", message="Odd.")
+    shop.store.release(heir.job_id, granted.token, failure)
+
+    again = shop.submit().job
+    assert (again.retry_of, again.root_job_id) == (heir.job_id, first.root_job_id)
+    assert (again.remote.token, again.remote.phase) == (first.remote.token, RemotePhase.FINISHED)
+
+
+@pytest.mark.parametrize("how", ["unpaid", "forced", "other parameters"])
+def test_what_is_no_retry_of_it_begins_anew(shop, how):
+    unpaid = attrs.evolve(BOUGHT, state=CostState.NONE, actual=None)
+    old = shop.failed(cost=unpaid if how == "unpaid" else BOUGHT)
+    again = shop.submit(force=how == "forced", **({"strength": 2.0} if how == "other parameters" else {}))
+
+    assert isinstance(again, Created)
+    assert (again.job.remote, again.job.retry_of) == (None, None)
+    assert again.job.root_job_id == again.job.job_id
+    assert shop.now(old).remote.heir is None

@@ -140,8 +140,8 @@ def test_doctor_asks_each_service_for_its_balance(cli, asset, fakes):
 
     assert ran.code == 0
     assert (found["lalal"]["status"], found["auphonic"]["status"]) == ("ok", "ok")
-    assert found["lalal"]["detail"] == "answers, 12.5 minute left; jobs there: 0"
-    assert found["auphonic"]["detail"] == "answers, 2.25 credit_hour left; jobs there: 0"
+    assert found["lalal"]["detail"] == "answers; left: 12.5 minute; jobs there: 0"
+    assert found["auphonic"]["detail"] == "answers; left: 2.25 credit_hour; jobs there: 0"
     assert found["services"]["detail"].startswith("httpx ")
     assert fakes.state()["bills"] == []
     assert len(fakes.requests) == 2, "one call each"
@@ -149,6 +149,33 @@ def test_doctor_asks_each_service_for_its_balance(cli, asset, fakes):
 
 def test_without_keys_doctor_calls_nobody(cli, asset):
     assert not {"lalal", "auphonic", "services"} & set(checks(cli("doctor", "--json")))
+
+
+def test_a_fresh_folder_has_its_services_asked_too_and_stays_empty(cli, fakes, home, monkeypatch):
+    monkeypatch.setenv("MUSPROJ_LALAL_KEY", KEY)
+    monkeypatch.setenv("MUSPROJ_BUDGET_PER_DAY", "lalal=5,lalai=5")
+    ran = cli("doctor", "--json")
+    found = checks(ran)
+
+    assert ran.code == 11
+    assert (found["auphonic"]["status"], found["auphonic"]["detail"]) == ("ok", "answers; left: 2.25 credit_hour")
+    assert (found["lalal"]["status"], found["lalal"]["fix"]) == ("problem", "Look at the key and the account of lalal.")
+    assert (found["budgets"]["status"], found["budgets"]["detail"]) == ("warning", "of services without a key: lalai")
+    assert KEY not in ran.out + ran.err
+    assert len(fakes.requests) == 2, "one call each"
+    assert list(home.iterdir()) == []
+
+
+@pytest.mark.parametrize("is_fresh", [True, False])
+def test_a_key_of_a_service_that_is_none_is_a_problem(cli, fakes, monkeypatch, request, is_fresh):
+    if not is_fresh:
+        request.getfixturevalue("asset")
+    monkeypatch.setenv("MUSPROJ_SERVICE_KEYS", "nobody=k")
+    ran = cli("doctor", "--json")
+    found = checks(ran)
+
+    assert ran.code == 11
+    assert (found["nobody"]["status"], found["lalal"]["status"]) == ("problem", "ok")
 
 
 def test_an_account_with_nothing_left_is_a_problem(cli, asset, fakes):
@@ -237,7 +264,10 @@ def test_an_account_that_does_not_answer_stays_paused(cli, asset, fakes, pause, 
     pause("lalal:default")
     monkeypatch.setenv("MUSPROJ_LALAL_KEY", "wrong")
 
-    assert "lalal paused" not in checks(cli("doctor", "--json"))
+    found = checks(cli("doctor", "--json"))["lalal paused"]
+
+    assert (found["status"], found["detail"]) == ("problem", "The key is wrong.")
+    assert found["fix"] == "Its jobs wait until that is mended."
     assert pauses() == ["lalal:default"]
 
 
@@ -284,12 +314,24 @@ def test_a_list_that_cannot_be_read_is_a_problem_and_not_quoted(cli, asset, monk
     assert KEY not in ran.out + ran.err
 
 
-def test_engines_that_are_there_are_no_finding(cli, home, monkeypatch):
+def test_engines_that_are_there_are_no_finding(cli, fakes, monkeypatch):
     monkeypatch.setenv("MUSPROJ_ENGINES", "separate=lalal,enhance=auphonic")
     ran = cli("doctor", "--json")
 
     assert ran.code == 0
     assert not [name for name in checks(ran) if name.startswith("engine")]
+
+
+def test_an_engine_without_a_key_is_a_warning(cli, fakes, monkeypatch):
+    monkeypatch.setenv("MUSPROJ_ENGINES", "separate=lalal,enhance=auphonic")
+    monkeypatch.delenv("MUSPROJ_AUPHONIC_KEY")
+    ran = cli("doctor", "--json")
+    found = {name: check for name, check in checks(ran).items() if name.startswith("engine")}
+
+    assert ran.code == 0
+    assert list(found) == ["engine of enhance"]
+    assert found["engine of enhance"]["status"] == "warning"
+    assert found["engine of enhance"]["detail"] == "auphonic has no key here"
 
 
 @pytest.mark.parametrize("secret", ["", "s"])
@@ -343,7 +385,7 @@ def test_a_job_that_waits_for_a_key_names_its_setting(cli, asset, opened, words,
         mp.metadata.jobs.tick()
     found = shown(cli("jobs", "show", job_id))
 
-    assert found["waits for"] == "no_processor"
+    assert found["waits for"] == "a worker that can run it"
     for name in names:
         assert f"a key of {name} (MUSPROJ_{name.upper()}_KEY)" in found["would help"]
     assert "musproj[services]" in found["would help"]

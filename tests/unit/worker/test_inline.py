@@ -317,7 +317,7 @@ def test_what_comes_for_a_worker_without_a_free_slot_goes_back_at_once(mp):
 
 
 def supervisor_of(mp, options):
-    identity = Identity.of_this_process(mp.catalog, options.budget_mb)
+    identity = Identity.of_this_process(mp.catalog, mp.services.usable(), options.budget_mb)
     return Supervisor(mp, options, identity, Teller("w", None), claim=mp.queue.claim)
 
 

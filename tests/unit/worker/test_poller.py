@@ -16,10 +16,12 @@ from musproj import DEFAULT_OWNER, MusProj, Settings
 from musproj.adapters.memory import MemoryAssetStore, MemoryJobStore
 from musproj.adapters.memory.accounts import MemoryAccounts
 from musproj.adapters.memory.state import MemoryState
+from musproj.application import remote_poll
+from musproj.application.remote_hearing import MAX_MISSES
 from musproj.application.remote_policy import RemotePolicy
-from musproj.application.remote_poll import LEADER_LIFE, MAX_MISSES, Poller
+from musproj.application.remote_poll import LEADER_LIFE, Poller
 from musproj.domain.ledger import Rules
-from musproj.domain.remote import CostState, RemotePhase
+from musproj.domain.remote import CostState, RemoteFault, RemotePhase
 from musproj.errors import BackendUnavailableError, RemoteHostRefusedError
 from musproj.ports.remote import CallClass, CallError, Caps, RemoteState, Update
 from musproj.testing.clock import FakeClock
@@ -185,17 +187,20 @@ def test_a_poller_has_all_services_with_a_key(opened):
     [
         {"auphonic_key": "k", "auphonic_url": "http://not.private/api"},
         {"auphonic_key": "file:/no/such/file"},
-        {"service_keys": ("nobody=k",)},
     ],
-    ids=["plain http", "no key file", "no plugin"],
+    ids=["plain http", "no key file"],
 )
-def test_a_service_that_cannot_be_used_hides_no_other(opened, caplog, wrong):
+def test_a_service_that_cannot_be_used_hides_no_other_and_is_told(opened, caplog, wrong):
     with caplog.at_level(logging.ERROR):
         poller = poller_of(opened(lalal_key="k", **wrong), "me")
 
     assert set(poller.services) == {"lalal"}
     assert {record.action for record in caplog.records} <= {"service_unusable", "key_unreadable"}
     assert caplog.records
+
+
+def test_a_key_of_a_service_that_is_none_hides_no_other(opened):
+    assert set(poller_of(opened(lalal_key="k", service_keys=("nobody=k",)), "me").services) == {"lalal"}
 
 
 # ── one round ────────────────────────────────────────────────────────────────────────────────────
@@ -207,11 +212,11 @@ class FakeService:
     account = "default"
 
     def __init__(self, name, **caps):
-        self.name = name
+        self.name, self.key = name, f"{name}:{self.account}"
         self.caps = Caps(**{"poll_batch": 1, "calls_per_minute": 6_000.0, "burst": 100, **caps})
         self.updates = {}
         self.default = Update(state=RemoteState.RUNNING, fraction=0.5)
-        self.polled, self.cancelled, self.cleaned = [], [], []
+        self.polled, self.cancelled, self.cleaned, self.called = [], [], [], []
         self.failure = None
 
     def poll(self, ops):
@@ -224,10 +229,12 @@ class FakeService:
 
     def cancel(self, op):
         self.cancelled.append(op.token)
+        self.called.append("cancel")
         self._fail()
 
     def cleanup(self, op):
         self.cleaned.append(op.token)
+        self.called.append("cleanup")
         self._fail()
 
     def _fail(self):
@@ -373,9 +380,64 @@ def test_an_account_that_lets_nobody_in_is_paused_for_all(scene, kind, code):
     assert (pause.account, pause.fault.code) == ("auphonic:default", code)
     assert sorted(scene.op(each).tries for each in (first, second)) == [0, 1]
     assert scene.op(other).polls == 1
-    scene.clock.advance(10)
+    assert len(scene.services["auphonic"].polled) == 1, "nobody else is asked for in this round"
+
+
+@pytest.mark.parametrize(
+    ("code", "goes_on"), [("remote_quota", True), ("remote_auth", False), ("remote_unavailable", False)]
+)
+def test_only_for_want_of_money_what_was_bought_is_still_asked_for(scene, code, goes_on):
+    job, ended = scene.job(), scene.job(ends=True)
+    auphonic = scene.services["auphonic"]
+    auphonic.default = Update(state=RemoteState.FINISHED)
+    scene.accounts.pause("auphonic:default", RemoteFault(code=code, message="No."), timedelta(minutes=5))
+
+    assert scene.round() == (2 if goes_on else 0)
+    assert (scene.op(job).phase is RemotePhase.FINISHED) is goes_on
+    assert (scene.op(ended).cleanup_due is None) is goes_on
+    assert bool(auphonic.polled) is goes_on
+    scene.clock.advance(300)
     scene.round()
-    assert len(scene.services["auphonic"].polled) == 1, "nobody asks a paused account"
+    assert scene.op(job).phase is RemotePhase.FINISHED, "the pause is over"
+
+
+def test_many_of_a_service_that_nobody_can_ask_hide_no_other(scene, monkeypatch):
+    monkeypatch.setattr(remote_poll, "PAGE", 2)
+    strangers = [scene.job("unknown", due=-60.0) for _ in range(5)]
+    many, other = [scene.job("lalal", due=-30.0) for _ in range(5)], scene.job()
+
+    assert scene.round() == 3
+    assert scene.op(other).polls == 1
+    assert sum(scene.op(each).polls for each in many) == 2, "a page"
+    assert {scene.op(each).polls for each in strangers} == {0}
+
+
+def test_a_record_that_cannot_be_written_keeps_no_other_waiting(scene, caplog):
+    bad, fine = [scene.job("lalal") for _ in range(2)]
+
+    class Store:
+        def __getattr__(self, name):
+            return getattr(scene.jobs, name)
+
+        def hear(self, job_id, op, **options):
+            if job_id == bad:
+                raise ValueError("odd")
+            return scene.jobs.hear(job_id, op, **options)
+
+    scene.round(jobs=Store())
+
+    assert [scene.op(each).polls for each in (bad, fine)] == [0, 1]
+    (record,) = [record for record in caplog.records if record.name == "musproj.services"]
+    assert (record.action, record.job) == ("remote_failed", bad)
+
+
+def test_a_crowd_is_asked_for_less_often(scene):
+    crowd = [scene.job() for _ in range(100)]
+    scene.services["auphonic"].caps = Caps(calls_per_minute=60.0, burst=200)
+    scene.round()
+
+    waits = [(scene.op(each).next_poll - scene.clock.now()).total_seconds() for each in crowd]
+    assert min(waits) >= 0.8 * 2 * 99
 
 
 @pytest.mark.parametrize(("asked", "seconds"), [(7.0, 7.0), (None, 60.0), (0.0, 0.0)])
@@ -385,7 +447,7 @@ def test_a_service_that_asks_for_patience_gets_it(scene, asked, seconds):
     scene.round()
 
     assert len(scene.services["auphonic"].polled) == 1
-    assert [scene.op(each).tries for each in (first, second)] == [0, 0]
+    assert sorted(scene.op(each).tries for each in (first, second)) == [0, 1]
     assert scene.accounts.take("auphonic:default", per_minute=6_000, burst=100) == pytest.approx(seconds)
 
 
@@ -495,6 +557,38 @@ def test_what_has_ended_is_deleted_at_the_service(scene):
     assert scene.round() == 0
 
 
+@pytest.mark.parametrize(
+    ("phase", "remote_id", "calls"),
+    [
+        (RemotePhase.CANCELLED, "r", ["cancel", "cleanup"]),
+        (RemotePhase.LOST, "r", ["cancel", "cleanup"]),
+        (RemotePhase.SUBMITTED, "r", ["cancel", "cleanup"]),
+        (RemotePhase.CANCELLED, None, ["cleanup"]),
+        (RemotePhase.LOST, None, ["cleanup"]),
+        (RemotePhase.FAILED, "r", ["cancel", "cleanup"]),
+        (RemotePhase.FINISHED, "r", ["cleanup"]),
+        (RemotePhase.COMMITTED, "r", ["cleanup"]),
+    ],
+)
+def test_what_may_still_run_is_stopped_before_it_is_deleted(scene, phase, remote_id, calls):
+    job = scene.job(ends=True)
+    ended = scene.op(job)
+    scene.jobs.hear(job, ended.evolve(phase=phase, remote_id=remote_id, upload_ref="u"))
+    scene.round()
+
+    assert scene.services["auphonic"].called == calls
+    assert scene.op(job).cleanup_due is None
+
+
+def test_what_could_not_be_stopped_is_not_deleted_yet(scene):
+    job = scene.job(ends=True)
+    scene.services["auphonic"].failure = CallError(CallClass.TRANSIENT, "Away.")
+    scene.round()
+
+    assert scene.services["auphonic"].called == ["cancel"]
+    assert scene.op(job).cleanup_due > scene.clock.now()
+
+
 @pytest.mark.parametrize("failure", [KeyError("odd"), CallError(CallClass.TRANSIENT, "Away."), OSError("full")])
 def test_what_could_not_be_deleted_is_tried_later_and_others_are_not_held_up(scene, failure):
     first, other = scene.job(ends=True), scene.job("lalal", ends=True)
@@ -503,11 +597,12 @@ def test_what_could_not_be_deleted_is_tried_later_and_others_are_not_held_up(sce
 
     op = scene.op(first)
     assert (op.cleanups, op.cleanup_due) == (1, scene.clock.now() + timedelta(minutes=1))
+    assert (op.cleanup_error.code, op.error) == ("remote_unavailable", None)
     assert scene.op(other).cleanup_due is None
     scene.services["auphonic"].failure = None
     scene.clock.advance(60)
     assert scene.round() == 1
-    assert scene.op(first).cleanup_due is None
+    assert (scene.op(first).cleanup_due, scene.op(first).cleanup_error) == (None, None)
 
 
 # ── for ever ─────────────────────────────────────────────────────────────────────────────────────
@@ -519,7 +614,8 @@ class Jobs:
     def __init__(self, outcomes):
         self.outcomes = outcomes
 
-    def remotes(self, *, limit, service=None):
+    def remotes(self, *, limit, service=None, only_due=False):
+        assert (service, only_due) == ("lalal", True)
         outcome = self.outcomes.pop(0)
         if isinstance(outcome, Exception):
             raise outcome

@@ -5,6 +5,7 @@ from typing import Final
 import attrs
 import httpx
 
+from musproj.adapters.services.failures import scrub
 from musproj.adapters.services.guard import host_port
 from musproj.errors import RemoteHostRefusedError
 
@@ -91,5 +92,5 @@ def _suffix_of(suffix: str, host: str) -> bool:
 
 
 def _refusal(why: str, url: httpx.URL) -> RemoteHostRefusedError:
-    place = f"{url.scheme}://{where(url)}"
+    place = scrub(f"{url.scheme}://{where(url)}")
     return RemoteHostRefusedError(f"{place} {why}; nothing was fetched", host=url.host, port=url.port)
