@@ -119,7 +119,7 @@ class CostRate:
 
     unit: str = "minute"
     per_minute: float = 0.0
-    """For a minute of input, in `unit`."""
+    """For a minute of input, in `unit`; 0 is free."""
 
 
 @attrs.frozen(kw_only=True)
@@ -152,7 +152,8 @@ class HttpProfile:
     max_running: int = 50
     hosts: tuple[str, ...] = ()
     """Whose addresses of results are followed, beside the service's own: names, or `*.` and a suffix."""
-    cost: CostRate = attrs.field(factory=CostRate)
+    cost: CostRate | None = None
+    """None: nobody told; a run is counted as one, and never bought twice."""
     changes_duration: bool = False
     publishes: str = "version"
     moves_head: bool = False
@@ -219,7 +220,7 @@ def _profile(top: Table, folder: Path) -> HttpProfile:
         burst=top.count("burst", 10),
         max_running=top.count("max_running", 50),
         hosts=_hosts(top),
-        cost=top.maybe("cost", lambda name: _cost(top.table(name))) or CostRate(),
+        cost=top.maybe("cost", lambda name: _cost(top.table(name))),
         changes_duration=top.flag("changes_duration"),
         publishes=top.one_of("publishes", PUBLISHES, "version"),
         moves_head=top.flag("moves_head"),

@@ -48,7 +48,7 @@ def _asked(services: ConfiguredServices, name: str) -> Iterator[Finding]:
         yield Finding(name, "problem", exc.message, f"Look at the key and the account of {name}.")
         return
     if balance is None:
-        yield Finding(name, "ok", "has its key, and tells no balance")
+        yield Finding(name, "ok", "not asked: it tells no balance")
         return
     left, unit = balance
     yield Finding(name, "ok" if left > 0 else "problem", f"answers; left: {left:.6g} {unit}")

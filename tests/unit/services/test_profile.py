@@ -746,6 +746,12 @@ def test_the_estimate_is_the_rate_of_the_profile(service, replicate_task):
     assert replicate.balance() is None
 
 
+def test_work_of_unknown_cost_counts_as_one_and_is_not_free(service, box_task):
+    assert service().estimate(box_task, 90.0) == Cost(unit="run", estimate=1.0)
+    assert not service().estimate(box_task, 90.0).is_free
+    assert service(BOX + "\n[cost]\nper_minute = 0").estimate(box_task, 90.0).is_free
+
+
 def test_http_is_only_for_hosts_that_are_permitted(read, box):
     profile = attrs.evolve(read(BOX), base_url=box.url)
     transport = GuardedTransport(AddressGuard())

@@ -121,6 +121,8 @@ class ProfileService(RemoteService):
     def estimate(self, task: RemoteTask, duration: float | None) -> Cost:  # noqa: ARG002 - the port's signature
         """Return what so many seconds cost by the profile's rate."""
         rate = self._profile.cost
+        if rate is None:
+            return Cost(unit="run", estimate=1.0)
         return Cost(unit=rate.unit, estimate=rate.per_minute * (UNKNOWN_S if duration is None else duration) / 60)
 
     # ── submit ──
