@@ -14,8 +14,8 @@ from musproj.registry import BUILT_IN, PROCESSORS, ProcessorCatalog
 from musproj.testing.processors import RecordingContext, as_input, decode
 
 CATALOG = ProcessorCatalog()
-NAMES = sorted(set(BUILT_IN[PROCESSORS]) - {"chain"})
-FILES = {"model", "modelSha256"}
+NAMES = sorted(name for name in set(BUILT_IN[PROCESSORS]) - {"chain"} if not CATALOG.get(name).spec.paid)
+FILES = {"model", "modelSha256", "engine"}
 BAD = (AudioCorruptError, NotAudioError, OutputInvalidError)
 """Of what is read again: it was made here."""
 LIMITS = {"offsetSeconds": 2.0, "repeat": 2}

@@ -348,7 +348,9 @@ def _is_word(value: object) -> bool:
 
 
 def _is_fault(value: object) -> bool:
-    found = cast("Mapping[str, object]", value) if isinstance(value, dict) else {}
+    if not isinstance(value, dict):
+        return False
+    found = cast("Mapping[str, object]", value)
     return set(found) == {"code", "message"} and all(isinstance(part, str) for part in found.values())
 
 

@@ -6,7 +6,7 @@ from musproj.adapters.services.answers import identity, required_id, whole
 from musproj.adapters.services.client import ApiClient
 from musproj.adapters.services.failures import error_message, scrub
 from musproj.adapters.services.hosts import HostRules
-from musproj.adapters.services.plugin import private_for
+from musproj.adapters.services.opening import private_for
 from musproj.errors import RemoteHostRefusedError
 from musproj.ports.plugin import ServiceContext
 from musproj.ports.remote import CallClass, CallError
