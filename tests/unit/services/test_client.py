@@ -224,7 +224,7 @@ def test_a_dripping_answer_ends_at_the_limit(serve, drip):
     assert "drips" in error.message
 
 
-# ── failures: the table of services.md 8.2 ───────────────────────────────────────────────────────
+# ── failures: what each means ───────────────────────────────────────────────────────
 
 A, T = CallClass.AMBIGUOUS, CallClass.TRANSIENT
 N, R, F = CallClass.NOT_SENT, CallClass.REFUSED, CallClass.FATAL

@@ -18,7 +18,7 @@ from musproj.adapters.services.guard import (
 )
 from musproj.errors import RemoteHostRefusedError
 
-# The 27 of faults.md 5.9.
+# Every kind of address that is not public.
 REFUSED = [
     "127.0.0.1",
     "10.0.0.1",
@@ -75,7 +75,7 @@ PUBLIC = [
     "2a00:1450:4001:80b::200e",
 ]
 
-# services.md 9 and S36, as they stand in a URL; the system's resolver knows the old spellings of numbers.
+# As they stand in a URL; the system's resolver knows the old spellings of numbers.
 SPELLINGS = [
     "127.0.0.1",
     "localhost",

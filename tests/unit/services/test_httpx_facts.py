@@ -1,4 +1,4 @@
-"""What the services' client is built around, as httpx 0.28 does it: services.md 14. An upgrade that changes one shows.
+"""What the services' client is built around, as httpx 0.28 does it. An upgrade that changes one shows.
 
 A failure here is no bug of musproj: read what the changed fact was guarded by, and decide again.
 """
