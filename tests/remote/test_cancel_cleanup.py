@@ -32,7 +32,7 @@ def checked_cancel(harness, job, name):
         assert job.remote.cost.state is not CostState.NONE, name
 
 
-# ── row 16 ──
+# ── cancelled in every phase ──
 
 
 @pytest.mark.parametrize("crashes", [False, True], ids=["while it runs", "while nobody runs it"])
@@ -74,7 +74,7 @@ def test_a_cancel_while_the_service_works_stops_it_and_no_other(harness, job_typ
     assert harness.drive(other).status is JobStatus.SUCCEEDED
 
 
-# ── row 17 ──
+# ── deletions that fail ──
 
 
 @pytest.mark.parametrize("job_type", ["auphonic", "lalal"])

@@ -43,7 +43,7 @@ def checked(harness, job, **expected):
     return job
 
 
-# ── row 3 ──
+# ── every fault on every call ──
 
 
 @pytest.mark.parametrize(("job_type", "options"), MATRIX, ids=["auphonic", "lalal", "lalal-none"])
@@ -66,7 +66,7 @@ LOSING = {"process_then_reset", "truncate"}
 """What leaves it open whether a split was made, when it was."""
 
 
-# ── row 5 ──
+# ── faults of results ──
 
 
 @pytest.mark.parametrize("job_type", ["auphonic", "lalal"])
@@ -160,7 +160,7 @@ def test_an_account_without_minutes_waits_until_there_are_some(harness):
     assert harness.bills() == {}
 
 
-# ── row 13 ──
+# ── addresses and inputs that expire ──
 
 
 def test_an_expired_address_is_asked_for_anew(harness):
@@ -227,7 +227,7 @@ def test_a_task_that_was_forgotten_after_a_day_is_a_clear_failure(harness):
     checked(harness, job)
 
 
-# ── row 14 ──
+# ── statuses of the future ──
 
 
 @pytest.mark.parametrize("statuses", [[1, 15, 4, 77, 3], [4, 13, 4, 3], [0, 12, 14, 6, 7, 8, 3]])
@@ -270,7 +270,7 @@ def test_a_failed_production_is_started_once_more_and_costs_nothing_more(harness
     checked(harness, job)
 
 
-# ── row 15 ──
+# ── tasks that go wrong ──
 
 
 @pytest.mark.parametrize(
