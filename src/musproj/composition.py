@@ -111,9 +111,10 @@ class MusProj:
             stack.callback(queue.close)
             probe = open_probe(settings)
             stack.callback(probe.close)
-            catalog = open_catalog(settings, processors)
-            services = ConfiguredServices(settings, profiles_of(catalog.extra))
+            extra = _extra_processors(settings, processors)
+            services = ConfiguredServices(settings, profiles_of(extra))
             stack.callback(services.close)
+            catalog = _catalog(settings, extra, services)
             return cls(
                 settings=settings,
                 clock=context.clock,
@@ -182,12 +183,18 @@ def open_catalog(settings: Settings, processors: Sequence[Processor] = ()) -> Pr
         ConfigurationError: the presets cannot be read.
         UnknownPluginError: the settings name one that is not there.
     """
-    named = [given_processor(target) for target in settings.processors]
-    services = ConfiguredServices(settings, profiles_of((*processors, *named)))
-    presets = read_presets(Path(settings.presets)) if settings.presets else {}
+    extra = _extra_processors(settings, processors)
+    return _catalog(settings, extra, ConfiguredServices(settings, profiles_of(extra)))
+
+
+def _extra_processors(settings: Settings, processors: Sequence[Processor]) -> tuple[Processor, ...]:
+    return (*processors, *(given_processor(target) for target in settings.processors))
+
+
+def _catalog(settings: Settings, extra: Sequence[Processor], services: ConfiguredServices) -> ProcessorCatalog:
     return ProcessorCatalog(
-        extra=(*processors, *named),
-        presets=presets,
+        extra=extra,
+        presets=read_presets(Path(settings.presets)) if settings.presets else {},
         services=services.names(),
         engines=pairs(settings.engines, "engines"),
     )

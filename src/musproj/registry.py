@@ -99,6 +99,11 @@ def names(group: str) -> list[str]:
     return sorted({*BUILT_IN.get(group, {}), *_entry_points(group)})
 
 
+def has(group: str, name: str) -> bool:
+    """Tell whether a group has `name`, without reading entry points where the built-in table does."""
+    return name in BUILT_IN.get(group, {}) or name in _entry_points(group)
+
+
 @attrs.define(kw_only=True, slots=False)
 class ProcessorCatalog:
     """The processors of this installation; loads each on first use."""

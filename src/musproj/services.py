@@ -19,7 +19,7 @@ from musproj.domain.text import printable
 from musproj.errors import ConfigurationError
 from musproj.ports.plugin import OpenedMetadata, OpenedStorage, ServiceContext
 from musproj.ports.remote import RemoteService
-from musproj.registry import SERVICES, load, missing_modules, names, require
+from musproj.registry import SERVICES, has, load, missing_modules, require
 from musproj.settings import Settings
 
 FILE = "file:"
@@ -63,10 +63,11 @@ class ConfiguredServices(Services):
     def names(self) -> frozenset[str]:
         """Return the services that can be used here: their keys can be read, and their libraries are there."""
         if self._names is None:
-            known = {*names(SERVICES), *self._profiles} if not missing_modules(["httpx"]) else set[str]()
-            for name in sorted(set(self._keys) - known) if known else ():
+            keys = self._keys if self._keys and not missing_modules(["httpx"]) else {}
+            known = {name for name in keys if name in self._profiles or has(SERVICES, name)}
+            for name in sorted(set(keys) - known):
                 log.error("There is no service %r.", name, extra={"action": "service_unknown", "service": name})
-            self._names = frozenset(name for name in self._keys if name in known and self._has_key(name))
+            self._names = frozenset(name for name in keys if name in known and self._has_key(name))
         return self._names
 
     def usable(self) -> frozenset[str]:

@@ -17,8 +17,8 @@ def sha256_of(blocks: Iterable[bytes], keep: Callable[[bytes], object] | None = 
     return digest.hexdigest()
 
 
-def blocks_of(path: Path) -> Iterator[bytes]:
-    """Yield a file's content."""
+def blocks_of(path: Path, size: int = BLOCK_BYTES) -> Iterator[bytes]:
+    """Yield a file's content, `size` bytes at a time."""
     with path.open("rb") as source:
-        while block := source.read(BLOCK_BYTES):
+        while block := source.read(size):
             yield block

@@ -30,7 +30,6 @@ class ResultReader:
     """What the store takes in one piece, and more than any result of this input can have."""
     check: Callable[[], None]
     warn: Callable[[str, str], None]
-    is_checksum_strict: bool = False
 
     def read(self, service: RemoteService, op: RemoteOp, task: RemoteTask) -> Mapping[str, Path]:
         """Return output port → file.
@@ -78,7 +77,7 @@ class ResultReader:
     def _doubt_checksum(self, service: RemoteService, output: RemoteOutput, part: Path, first: Fetched) -> None:
         """Two equal downloads of the right size that differ from the checksum: it is evidently another one's."""
         again = self._download(service, output, part)
-        if self.is_checksum_strict or again.sha256 != first.sha256 or again.size != output.size:
+        if again.sha256 != first.sha256 or again.size != output.size:
             raise mismatch("checksum", f"The bytes of {output.label} differ from {service.name}'s checksum.")
         self.warn("checksumIgnored", f"{service.name}'s checksum of {output.label} is not the file's MD5.")
 

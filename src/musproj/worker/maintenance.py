@@ -1,8 +1,6 @@
 """Looks after uploads that nobody confirmed, in a process of its own: a bucket that hangs blocks no job."""
 
-import os
 import random
-import signal
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -10,6 +8,7 @@ from contextlib import suppress
 import attrs
 
 from musproj.worker.outage import Outage
+from musproj.worker.side_process import SideProcess
 
 INTERVAL_S = 60.0
 LONGEST_S = 600.0
@@ -23,7 +22,7 @@ class Maintenance:
     start: Callable[[], int | None]
     """Starts the process of one sweep and returns its pid, None where there is nothing to sweep."""
     outage: Outage
-    _pid: int | None = None
+    _process: SideProcess = attrs.field(factory=SideProcess, init=False)
     _started_at: float = 0.0
     _due_at: float = attrs.field(init=False)
 
@@ -34,7 +33,7 @@ class Maintenance:
     @property
     def pid(self) -> int | None:
         """The process of the sweep that runs, or None."""
-        return self._pid
+        return self._process.pid
 
     @property
     def due_at(self) -> float:
@@ -43,7 +42,7 @@ class Maintenance:
 
     def step(self, now: float) -> None:
         """Start a sweep that is due; reap one that has ended, kill one that hangs."""
-        is_running = self._is_running()
+        is_running = self._process.is_running()
         if now < self._due_at:
             return
         self._due_at = now + INTERVAL_S
@@ -54,23 +53,9 @@ class Maintenance:
         if now < self.outage.retry_at:
             return
         with self.outage.tolerated(), suppress(OSError):  # no process left: next minute
-            self._pid = self.start()
+            self._process.pid = self.start()
             self._started_at = now
 
     def close(self) -> None:
         """Kill a sweep that runs; whatever it was about to do, the next one does."""
-        if self._pid is None:
-            return
-        with suppress(OSError):
-            os.kill(self._pid, signal.SIGKILL)
-            os.waitpid(self._pid, 0)
-        self._pid = None
-
-    def _is_running(self) -> bool:
-        if self._pid is None:
-            return False
-        with suppress(ChildProcessError):
-            if os.waitpid(self._pid, os.WNOHANG) == (0, 0):
-                return True
-        self._pid = None
-        return False
+        self._process.kill()

@@ -1,8 +1,6 @@
 """Asks outside services how far they are: in a process of its own, because the supervisor waits for nobody."""
 
 import logging
-import os
-import signal
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -12,6 +10,7 @@ import attrs
 from musproj.application.remote_poll import Poller
 from musproj.composition import MusProj
 from musproj.errors import UnavailableError
+from musproj.worker.side_process import SideProcess
 
 log = logging.getLogger(__name__)
 
@@ -69,31 +68,22 @@ class PollerKeeper:
 
     start: Callable[[], int] | None
     """Starts its process and returns the pid; None: nothing is to be polled."""
-    pid: int | None = None
+    _process: SideProcess = attrs.field(factory=SideProcess, init=False)
     _next_at: float = 0.0
+
+    @property
+    def pid(self) -> int | None:
+        """The process of the poller that runs, or None."""
+        return self._process.pid
 
     def step(self, now: float) -> None:
         """Start the poller, or start it again some time after its end."""
-        if self.start is None or now < self._next_at or self._is_running():
+        if self.start is None or now < self._next_at or self._process.is_running():
             return
         self._next_at = now + RESTART_S
         with suppress(OSError):  # no process left: later
-            self.pid = self.start()
+            self._process.pid = self.start()
 
     def close(self) -> None:
         """Kill it; whatever it was about to do, the next one does."""
-        if self.pid is None:
-            return
-        with suppress(OSError):
-            os.kill(self.pid, signal.SIGKILL)
-            os.waitpid(self.pid, 0)
-        self.pid = None
-
-    def _is_running(self) -> bool:
-        if self.pid is None:
-            return False
-        with suppress(ChildProcessError):
-            if os.waitpid(self.pid, os.WNOHANG) == (0, 0):
-                return True
-        self.pid = None
-        return False
+        self._process.kill()

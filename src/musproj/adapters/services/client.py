@@ -42,6 +42,8 @@ WRITE_S: Final = 60.0
 POOL_S: Final = 10.0
 SLOWEST_BYTES_PER_S: Final = 64 << 10
 """A body that goes slower than this has no more time."""
+SEND_BYTES: Final = 64 << 10
+"""Of a raw body at a time: the deadline is looked at between two."""
 
 _SCHEMES: Final = frozenset({"Bearer", "Token", "Key", "Basic"})
 """Words of a header that are no key."""
@@ -94,19 +96,17 @@ class ApiClient:
         headers: Mapping[str, str],
         *,
         transport: httpx.BaseTransport,
-        fresh_effects: bool = True,
     ) -> None:
         """Speak to `base_url` and no other host, with `headers`, one of which is the key.
 
-        The transport stays the caller's and is never closed here. `fresh_effects` gives every effect call a new
-        connection (a `GuardedTransport` does so): an idle one that the server closed would look ambiguous.
+        The transport stays the caller's and is never closed here. Every effect call has a new connection
+        (a `GuardedTransport` gives it): an idle one that the server closed would look ambiguous.
         """
         quiet_http_loggers()
         self._transport = transport
         self._base = httpx.URL(base_url)
         self._headers = httpx.Headers(COMMON_HEADERS | {"Accept": "application/json"})
         self._headers.update(headers)
-        self._fresh_effects = fresh_effects
         words = [word for value in headers.values() for word in (value, *value.split())]
         # The longest first, so that a part of it does not hide the whole.
         self._secrets = tuple(sorted((word for word in words if word not in _SCHEMES), key=len, reverse=True))
@@ -154,7 +154,7 @@ class ApiClient:
             files=files,
             extensions={
                 "timeout": timeouts(read_timeout or READ_S),
-                FRESH_CONNECTION: is_effect and self._fresh_effects,
+                FRESH_CONNECTION: is_effect,
             },
         )
         length = request.headers.get("content-length", "")

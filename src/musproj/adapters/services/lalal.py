@@ -5,7 +5,7 @@ starts. All calls are POST.
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
@@ -14,10 +14,11 @@ import attrs
 import httpx
 
 from musproj.adapters.services.answers import inside, objects, required_id, whole
-from musproj.adapters.services.client import ApiClient
+from musproj.adapters.services.client import SEND_BYTES, ApiClient
 from musproj.adapters.services.failures import scrub
 from musproj.adapters.services.fetch import ResultFetcher
 from musproj.adapters.services.results import fetch_output
+from musproj.application.digests import blocks_of
 from musproj.domain.remote import Cost, RemoteFault, RemoteOp, RemotePhase, as_key
 from musproj.errors import RemoteRejectedError
 from musproj.ports.processor import RemoteTask
@@ -46,7 +47,6 @@ UNKNOWN_S = 3_600.0
 """Assumed of an input of unknown length, for the estimate."""
 LIFE = timedelta(hours=24)
 MAX_BYTES = 10_000_000_000
-BLOCK_BYTES = 64 << 10
 UPLOAD_ANSWER_S = 300.0
 _TRACKS = ("stem", "back")
 _SOURCE_LOST = re.compile(
@@ -104,7 +104,11 @@ class Lalal(RemoteService):
             "Content-Length": str(source.size),  # else it would be sent in chunks
         }
         answer = self.api.call(
-            "POST", "upload/", content=_blocks(source.path()), headers=headers, read_timeout=UPLOAD_ANSWER_S
+            "POST",
+            "upload/",
+            content=blocks_of(source.path(), SEND_BYTES),
+            headers=headers,
+            read_timeout=UPLOAD_ANSWER_S,
         )
         return op.enter(
             RemotePhase.STAGED, upload_ref=required_id(answer, "id"), upload_expires=_expiry(answer.get("expires"))
@@ -177,12 +181,6 @@ class Lalal(RemoteService):
 def _stems(task: RemoteTask) -> int:
     presets = cast("Mapping[str, Any]", task.request["presets"])
     return len(presets.get("stem_list") or ("one",))
-
-
-def _blocks(path: Path) -> Iterator[bytes]:
-    with path.open("rb") as source:
-        while block := source.read(BLOCK_BYTES):
-            yield block
 
 
 def _meant(exc: CallError) -> CallError:

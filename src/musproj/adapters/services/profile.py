@@ -10,11 +10,12 @@ import attrs
 import httpx
 
 from musproj.adapters.services.answers import identity
-from musproj.adapters.services.client import ApiClient
+from musproj.adapters.services.client import SEND_BYTES, ApiClient
 from musproj.adapters.services.failures import scrub
 from musproj.adapters.services.fetch import ResultFetcher
 from musproj.adapters.services.hosts import where
 from musproj.adapters.services.results import fetch_output
+from musproj.application.digests import blocks_of
 from musproj.application.http_profile import HttpProfile, PathCall
 from musproj.application.http_template import ABSENT, filled, filled_path, pick, put
 from musproj.application.params import camel
@@ -35,7 +36,6 @@ from musproj.ports.remote import (
     Update,
 )
 
-CHUNK_BYTES: Final = 65_536
 UPLOAD_READ_S: Final = 300.0
 """For the answer to an upload, whose bytes the service may store first."""
 LIST_PAUSE_S: Final = 5.0
@@ -149,7 +149,7 @@ class ProfileService(RemoteService):
         answer = self._client.call(
             call.method,
             self._path(call.path, op, task),
-            content=_chunks(file),
+            content=blocks_of(file, SEND_BYTES),
             headers={"Content-Length": str(file.stat().st_size), "Content-Type": OCTET_STREAM},
             read_timeout=UPLOAD_READ_S,
         )
@@ -364,9 +364,3 @@ def _word(value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     return value if isinstance(value, str) else repr(value)
-
-
-def _chunks(path: Path) -> Iterator[bytes]:
-    with path.open("rb") as file:
-        while chunk := file.read(CHUNK_BYTES):
-            yield chunk
