@@ -16,8 +16,8 @@ from musproj.application.assets import Assets
 from musproj.application.gc import Collector
 from musproj.application.http_profile import HttpProfile
 from musproj.application.jobs import Jobs
+from musproj.application.outside import Outside
 from musproj.application.presets import read_presets
-from musproj.application.remote_execution import Outside
 from musproj.application.toml_file import read_toml
 from musproj.application.uploads import UploadPolicy, Uploads
 from musproj.application.verify import Verifier

@@ -11,7 +11,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from musproj.application.http_profile import HttpProfile
-from musproj.application.remote_execution import Outside, Services
+from musproj.application.outside import Outside, Services
 from musproj.application.remote_policy import RemotePolicy
 from musproj.domain import media
 from musproj.domain.keys import ObjectKey

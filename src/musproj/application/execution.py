@@ -17,7 +17,8 @@ from musproj.application.execution_provenance import provenance_of
 from musproj.application.execution_publish import Product, Publisher, RunLedger
 from musproj.application.execution_publish import RunEnd as PublishedEnd
 from musproj.application.models import NO_MODELS, ModelFolder
-from musproj.application.remote_execution import Outside, RemoteExecution
+from musproj.application.outside import Outside
+from musproj.application.remote_execution import RemoteExecution
 from musproj.application.remote_run import Parked, RemoteLedger
 from musproj.domain.job import Job
 from musproj.errors import OutputInvalidError

@@ -1,11 +1,9 @@
 """A job whose work an outside service does, from its input to its product."""
 
-from abc import abstractmethod
 from collections.abc import Callable
-from datetime import timedelta
 from functools import cache
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import attrs
 
@@ -16,51 +14,20 @@ from musproj.application.execution_outputs import check_outputs, check_result
 from musproj.application.execution_provenance import provenance_of
 from musproj.application.execution_publish import Product
 from musproj.application.models import ModelFolder
+from musproj.application.outside import Outside
 from musproj.application.remote_account import AccountUse
-from musproj.application.remote_policy import RemotePolicy
 from musproj.application.remote_purchase import Purchase
 from musproj.application.remote_record import OpRecord
 from musproj.application.remote_results import ResultReader, largest_result
 from musproj.application.remote_run import Parked, RemoteLedger, RemoteRun
 from musproj.application.remote_setbacks import Setbacks
 from musproj.domain.job import Job
-from musproj.domain.keys import ObjectKey, parse_file_key
+from musproj.domain.keys import parse_file_key
 from musproj.domain.version import File
 from musproj.errors import ConfigurationError
 from musproj.ports.clock import Clock
 from musproj.ports.processor import AudioProbe, Outcome, ProcessorSpec, RemoteTask
-from musproj.ports.remote import RemoteAccounts, RemoteInput, RemoteService
-
-
-class Services(Protocol):
-    """The accounts of this installation at outside services."""
-
-    __slots__ = ()
-
-    @abstractmethod
-    def names(self) -> frozenset[str]:
-        """Return the services that have a key here."""
-
-    @abstractmethod
-    def open(self, name: str) -> RemoteService:
-        """Return the service, opened once.
-
-        Raises:
-            ConfigurationError: it has no key here, or a library is missing.
-        """
-
-
-@attrs.frozen(kw_only=True)
-class Outside:
-    """What a run needs to have its work done elsewhere."""
-
-    services: Services
-    accounts: RemoteAccounts
-    policy: RemotePolicy
-    signed_url: Callable[[ObjectKey], str | None]
-    """Returns an address of a stored object that outside services can reach, or None."""
-    url_life: timedelta = timedelta(hours=24)
-    """How long such an address is good."""
+from musproj.ports.remote import RemoteInput
 
 
 @attrs.frozen(kw_only=True)

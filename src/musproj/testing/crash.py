@@ -16,7 +16,7 @@ from typing import Any, BinaryIO, Literal, cast
 
 import attrs
 
-from musproj.application.remote_execution import Services
+from musproj.application.outside import Services
 from musproj.composition import MusProj
 from musproj.errors import BackendUnavailableError
 from musproj.ports.remote import RemoteService

@@ -27,7 +27,7 @@ import attrs
 from musproj.adapters.memory.state import MemoryState
 from musproj.application.execution import Execution, Phase, Pulse, RunEnd, classify
 from musproj.application.jobs import InputRef, JobSpec
-from musproj.application.remote_execution import Services
+from musproj.application.outside import Services
 from musproj.application.remote_poll import Poller
 from musproj.composition import MusProj
 from musproj.domain.ids import DEFAULT_OWNER, AssetId, JobId

@@ -3,11 +3,11 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from musproj.adapters.services.client import SLOWEST_BYTES_PER_S
 from musproj.adapters.services.fetch import ResultFetcher
 from musproj.ports.remote import Fetched, RemoteOutput
 
 PATIENCE_S = 60.0
-SLOWEST_BYTES_PER_S = 64 << 10
 
 
 def fetch_output(
