@@ -1,10 +1,11 @@
 """The server against its own document: no 5xx, no undocumented status, no answer off its schema."""
 
+import json
+import os
 import random
-import socket
-import threading
+import subprocess
+import sys
 from collections.abc import Iterator
-from contextlib import ExitStack
 
 import attrs
 import pytest
@@ -16,8 +17,7 @@ from musproj import DEFAULT_OWNER, MusProj, Settings
 from musproj.application.jobs import InputRef, JobSpec
 from musproj.http import openapi
 from musproj.http.routes import API
-from musproj.http.server import ApiServer, listen
-from musproj.testing.trouble import PROCESSORS, write_tone
+from musproj.testing.trouble import write_tone
 
 PATIENCE_SECONDS = 20
 KEY = "the-key-of-this-test"
@@ -33,7 +33,12 @@ class Known:
     job_ids: list[str]
 
     def fill(self, path_parameters: dict[str, object]) -> None:
-        choices = {"assetId": self.asset_ids, "jobId": self.job_ids, "name": ["copy", "look"], "version": ["1", "head"]}
+        choices = {
+            "assetId": self.asset_ids,
+            "jobId": self.job_ids,
+            "name": ["analyze", "enhance"],
+            "version": ["1", "head"],
+        }
         for name in path_parameters.keys() & choices.keys():
             if random.random() < 0.7:
                 path_parameters[name] = random.choice(choices[name])
@@ -41,22 +46,18 @@ class Known:
 
 @pytest.fixture(scope="session")
 def url(tmp_path_factory) -> Iterator[str]:
+    """Serve in a process of its own: in this one its threads would draw from the `random` that Hypothesis seeds."""
     folder = tmp_path_factory.mktemp("api")
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    with ExitStack() as stack:
-        mp = stack.enter_context(MusProj.open(Settings(data=folder, port=port, api_key=KEY), processors=PROCESSORS))
+    with MusProj.open(Settings(data=folder)) as mp:
         seed(mp, folder)
-        server = ApiServer(mp, stack.enter_context(listen(mp.settings)))
-        ready = threading.Event()
-        thread = threading.Thread(
-            target=server.run, kwargs={"on_ready": lambda _url: ready.set(), "settle": False}, daemon=True
-        )
-        thread.start()
-        assert ready.wait(PATIENCE_SECONDS)
-        yield f"http://127.0.0.1:{port}"
-        server.stop()
-        thread.join(PATIENCE_SECONDS)
+    outside = {name: value for name, value in os.environ.items() if not name.startswith("MUSPROJ_")}  # noqa: TID251 - a child's
+    environ = {**outside, "MUSPROJ_DATA": str(folder), "MUSPROJ_API_KEY": KEY}
+    command = [sys.executable, "-m", "musproj", "serve", "--no-worker", "--json", "--port", "0"]
+    with subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        yield json.loads(process.stdout.readline())["api"]
+        process.terminate()
+        assert process.wait(PATIENCE_SECONDS) == 0
 
 
 KNOWN = Known([], [])
@@ -70,7 +71,7 @@ def seed(mp: MusProj, folder) -> None:
     for number in range(3):
         asset = mp.uploads.put_file(DEFAULT_OWNER, write_tone(folder / "tone.wav", seed=number))
         KNOWN.asset_ids.append(asset.asset_id)
-        spec = JobSpec(type="copy", inputs={"input": InputRef(asset_id=asset.asset_id)})
+        spec = JobSpec(type="analyze", inputs={"input": InputRef(asset_id=asset.asset_id)})
         KNOWN.job_ids.append(mp.jobs.submit(DEFAULT_OWNER, spec).job.job_id)
 
 
