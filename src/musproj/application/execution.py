@@ -23,7 +23,7 @@ from musproj.application.remote_run import Parked, RemoteLedger
 from musproj.domain.job import Job
 from musproj.errors import OutputInvalidError
 from musproj.ports.clock import Clock
-from musproj.ports.processor import AudioProbe, Processor, ProcessorSpec
+from musproj.ports.processor import AudioProbe, Decode, Processor, ProcessorSpec
 from musproj.ports.storage import LocalFiles, Storage
 
 __all__ = ["Execution", "ExecutionLedger", "Parked", "Phase", "Pulse", "RunEnd", "VersionRecords", "classify"]
@@ -50,6 +50,7 @@ class Execution:
     jobs: ExecutionLedger
     catalog: Catalog
     probe: AudioProbe
+    decode: Decode
     clock: Clock
     models: ModelFolder = NO_MODELS
     max_output_bytes: int | None = None
@@ -94,6 +95,7 @@ class Execution:
             fetcher=self._fetcher,
             ledger=self.jobs,
             probe=self.probe,
+            decode=self.decode,
             clock=self.clock,
             models=self.models,
             max_output_bytes=self.max_output_bytes,

@@ -26,7 +26,7 @@ from musproj.domain.keys import parse_file_key
 from musproj.domain.version import File
 from musproj.errors import ConfigurationError
 from musproj.ports.clock import Clock
-from musproj.ports.processor import AudioProbe, Outcome, ProcessorSpec, RemoteTask
+from musproj.ports.processor import AudioProbe, Decode, Outcome, ProcessorSpec, RemoteTask
 from musproj.ports.remote import RemoteInput
 
 
@@ -38,6 +38,7 @@ class RemoteExecution:
     fetcher: Fetcher
     ledger: RemoteLedger
     probe: AudioProbe
+    decode: Decode
     clock: Clock
     models: ModelFolder
     max_output_bytes: int | None
@@ -117,6 +118,7 @@ class RemoteExecution:
         return ResultReader(
             folder=ctx.workdir,
             probe=self.probe,
+            decode=self.decode,
             duration=record.duration,
             max_bytes=most,
             check=ctx.check,

@@ -7,8 +7,8 @@ import attrs
 
 from musproj.domain import media
 from musproj.domain.remote import RemoteOp
-from musproj.errors import ProcessingError
-from musproj.ports.processor import AudioProbe, RemoteTask
+from musproj.errors import JobCancelledError, ProcessingError
+from musproj.ports.processor import AudioProbe, Decode, RemoteTask
 from musproj.ports.remote import CallClass, CallError, Fetched, RemoteOutput, RemoteService
 
 PCM_FACTOR = 4
@@ -24,6 +24,7 @@ class ResultReader:
 
     folder: Path
     probe: AudioProbe
+    decode: Decode
     duration: float | None
     """Of the input, in seconds."""
     max_bytes: int
@@ -84,10 +85,15 @@ class ResultReader:
     def _look(self, path: Path, task: RemoteTask) -> None:
         try:
             info = self.probe.probe(path)
+            odd = self.decode(path, self.check)
+        except JobCancelledError:
+            raise
         except ProcessingError as exc:
             raise mismatch(exc.code, f"{path.stem} is not usable: {exc.message}") from exc
         if info.frames == 0:
             raise mismatch("audio_empty", f"{path.stem} holds no audio frame.")
+        if odd:  # kept as it was paid for: every processor here reads such samples as 0
+            self.warn("nonFinite", f"{odd} samples of {path.stem} are no numbers.")
         if task.changes_duration or self.duration is None or info.duration is None:
             return
         if abs(info.duration - self.duration) > max(OFF_BY_S, OFF_BY_SHARE * self.duration):

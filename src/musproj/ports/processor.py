@@ -3,7 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeAlias
 
 import attrs
 
@@ -253,6 +253,14 @@ class Composite(Protocol):
 
         `find` raises UnknownJobTypeError where there is none of that name.
         """
+
+
+Decode: TypeAlias = Callable[[Path, Callable[[], None]], int]
+"""Decodes a whole untrusted file in the caller's process, and returns how many of its samples are no numbers.
+
+The callable is asked now and then whether to go on. Raises what `AudioProbe.probe` does, and `NonFiniteError` where
+more than 1 % of the samples are no numbers; a format that no decoder here knows is not looked into.
+"""
 
 
 class AudioProbe(Protocol):

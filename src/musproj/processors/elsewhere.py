@@ -8,7 +8,7 @@ import attrs
 from musproj.errors import NeedsJobError
 from musproj.ports.processor import Context, InputFile, Outcome, Processor, ProcessorSpec
 
-PRELOAD = ("httpx", "musproj.adapters.services.opening", "soundfile")
+PRELOAD = ("httpx", "musproj.adapters.services.opening", "musproj.processors.blocks", "soundfile")
 """What a run of a job imports."""
 TIMEOUT_S = 43_200.0
 """A run sends and fetches, at 64 KiB/s in the worst case; it waits for nothing."""

@@ -19,6 +19,7 @@ from musproj.composition import MusProj, profiles_of
 from musproj.domain.asset import Asset
 from musproj.errors import ConfigurationError
 from musproj.ports.processor import Processor
+from musproj.processors.decode import decode_file
 from musproj.processors.limits import Limits
 from musproj.settings import Settings
 from musproj.worker.board import SIZE, Board
@@ -143,13 +144,15 @@ def poller_starter(mp: MusProj, who: str) -> Callable[[], int] | None:
 def execution_of(mp: MusProj) -> Execution:
     """Return the execution of a job in this very process, or in a fork of it."""
     opened = mp.opened_storage
+    limits = Limits(max_duration_seconds=mp.settings.max_duration_s)
     return Execution(
         storage=opened.storage,
         local_files=opened.local_files,
         assets=mp.metadata.assets,
         jobs=mp.metadata.jobs,
         catalog=mp.catalog,
-        probe=InProcessProbe(Limits(max_duration_seconds=mp.settings.max_duration_s)),
+        probe=InProcessProbe(limits),
+        decode=lambda path, check: decode_file(path, check, limits),
         clock=mp.clock,
         models=ModelFolder(mp.settings.models_folder),
         max_output_bytes=opened.signed_urls.max_put_bytes if opened.signed_urls else None,

@@ -29,6 +29,7 @@ from musproj.errors import (
 )
 from musproj.ports.processor import ABILITIES, Outcome, Port, ProcessorSpec
 from musproj.ports.storage import LocalFiles
+from musproj.processors.decode import decode_file
 from musproj.processors.limits import DEFAULT_LIMITS
 from musproj.settings import Settings
 from musproj.testing.clock import FakeClock
@@ -116,6 +117,7 @@ class Scene:
             "jobs": self.mp.metadata.jobs,
             "catalog": self.mp.catalog,
             "probe": EmptyProbe(DEFAULT_LIMITS),
+            "decode": decode_file,
             "clock": self.mp.clock,
             "sleep": self.pauses.append,
         }
