@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 import attrs
 
 from musproj.domain.remote import RemoteOp
-from musproj.ports.remote import Caps
+from musproj.ports.remote import ASSUMED_S, Caps
 
 OTHER_CALLS_PER_MINUTE, OTHER_BURST = 300.0, 100
 """Of calls that a service has no rate for; a courtesy."""
@@ -70,7 +70,7 @@ class RemotePolicy:
 
     def deadline(self, now: datetime, duration: float | None, caps: Caps) -> datetime:
         """Return when a service that works since now should have finished."""
-        work = timedelta(minutes=10, seconds=3 * (duration if duration is not None else 3_600.0))
+        work = timedelta(minutes=10, seconds=3 * (ASSUMED_S if duration is None else duration))
         whole = self.queue_deadline + work
         return now + (whole if caps.task_life is None else min(whole, caps.task_life))
 

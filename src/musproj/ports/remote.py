@@ -19,7 +19,8 @@ from musproj.ports.processor import RemoteTask
 
 DEFAULT_ACCOUNT = "default"
 """Of a service that has one key here."""
-
+ASSUMED_S = 3_600.0
+"""Length of an input whose length is unknown, in estimates and deadlines."""
 
 KEY_USED = "idempotency_key_used"
 """Code of the failure that says that a key has led to a task, whose id is not told again."""

@@ -123,7 +123,7 @@ def service(box, read):
             transport = GuardedTransport(AddressGuard(allowed))
             stack.callback(transport.close)
             profile = attrs.evolve(read(text), base_url=f"{box.url}/api", **changes)
-            return ProfileService(profile, key, transport=transport, private=allowed, sleep=lambda _: None)
+            return ProfileService.of(profile, key, transport=transport, private=allowed, sleep=lambda _: None)
 
         yield service
 
@@ -757,7 +757,7 @@ def test_http_is_only_for_hosts_that_are_permitted(read, box):
     transport = GuardedTransport(AddressGuard())
 
     with contextlib.closing(transport), pytest.raises(ConfigurationError, match="must begin with https") as caught:
-        ProfileService(profile, KEY, transport=transport, private=frozenset())
+        ProfileService.of(profile, KEY, transport=transport, private=frozenset())
 
     assert box.place in caught.value.hint
 

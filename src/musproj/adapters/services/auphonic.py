@@ -4,31 +4,25 @@ The draft is named after the operation's token, so that one whose id was lost is
 draft would be made and started in one call, is never sent.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 from uuid import UUID
 
 import attrs
-import httpx
 
+from musproj.adapters.services.account import UPLOAD_ANSWER_S, HttpAccount, is_refusal
 from musproj.adapters.services.answers import inside, objects, required_id, whole
-from musproj.adapters.services.client import ApiClient
 from musproj.adapters.services.failures import classify_status, scrub
-from musproj.adapters.services.fetch import ResultFetcher
-from musproj.adapters.services.results import fetch_output
 from musproj.domain.remote import Cost, CostState, RemoteFault, RemoteOp, RemotePhase
 from musproj.errors import RemoteRejectedError
 from musproj.ports.processor import RemoteTask
 from musproj.ports.remote import (
-    DEFAULT_ACCOUNT,
+    ASSUMED_S,
     CallClass,
     CallError,
     Caps,
-    Fetched,
     RemoteInput,
     RemoteOutput,
-    RemoteService,
     RemoteState,
     Update,
     sensible,
@@ -39,10 +33,7 @@ URL = "https://auphonic.com/api"
 HOSTS = ("auphonic.com", "*.auphonic.com", "*.amazonaws.com")
 CREDIT_HOUR = "credit_hour"
 SHORTEST_BILLED_S = 180.0
-UNKNOWN_S = 3_600.0
-"""Assumed of an input of unknown length, for the estimate."""
 LISTED = 50
-UPLOAD_ANSWER_S = 300.0
 
 ERROR, DONE, INCOMPLETE, NOT_STARTED, OUTDATED = 2, 3, 9, 10, 11
 _FRACTIONS = {0: 0.05, 1: 0.05, 12: 0.1, 4: 0.4, 14: 0.6, 5: 0.8, 7: 0.85, 8: 0.9, 6: 0.95}
@@ -55,18 +46,13 @@ _NOT_RUNNING = {
     OUTDATED: RemoteState.OUTDATED,
 }
 _NOT_FOUND = 404
-_REFUSALS = range(400, 500)
 _MD5_CHARACTERS = 32
 
 
 @attrs.frozen(kw_only=True)
-class Auphonic(RemoteService):
+class Auphonic(HttpAccount):
     """One account at Auphonic."""
 
-    api: ApiClient
-    fetcher: ResultFetcher
-    transport: httpx.BaseTransport
-    """Under both; closed with the service."""
     prefix: str = "musproj"
     """Of the names of our productions; installations that share an account have different ones."""
     takes_urls: bool = False
@@ -75,11 +61,6 @@ class Auphonic(RemoteService):
     def name(self) -> str:
         """The service."""
         return NAME
-
-    @property
-    def account(self) -> str:
-        """The only one."""
-        return DEFAULT_ACCOUNT
 
     @property
     def caps(self) -> Caps:
@@ -91,7 +72,7 @@ class Auphonic(RemoteService):
 
     def estimate(self, task: RemoteTask, duration: float | None) -> Cost:  # noqa: ARG002 - outputs are free
         """Return the input's length in hours, of which at least three minutes are billed."""
-        seconds = UNKNOWN_S if duration is None else max(duration, SHORTEST_BILLED_S)
+        seconds = ASSUMED_S if duration is None else max(duration, SHORTEST_BILLED_S)
         return Cost(unit=CREDIT_HOUR, estimate=seconds / 3_600)
 
     def create(self, op: RemoteOp, task: RemoteTask, source: RemoteInput, hook: str | None) -> RemoteOp:
@@ -151,16 +132,12 @@ class Auphonic(RemoteService):
                 is_known = isinstance(md5, str) and len(md5) == _MD5_CHARACTERS
                 yield RemoteOutput(label=label, url=url, size=whole(file.get("size")), md5=md5 if is_known else None)
 
-    def fetch(self, output: RemoteOutput, target: Path, *, max_bytes: int, check: Callable[[], None]) -> Fetched:
-        """Follow the download to the store that it is redirected to, without our key."""
-        return fetch_output(self.fetcher, output, target, max_bytes=max_bytes, check=check)
-
     def cancel(self, op: RemoteOp) -> None:
         """Stop the production; one that does not run is refused, which is as good."""
         try:
             self._call("POST", f"production/{op.remote_id}/stop.json")
         except CallError as exc:
-            if exc.kind is not CallClass.REJECTED or exc.status not in _REFUSALS:
+            if not is_refusal(exc):
                 raise
 
     def cleanup(self, op: RemoteOp) -> None:
@@ -175,10 +152,6 @@ class Auphonic(RemoteService):
     def balance(self) -> tuple[float, str]:
         """Return the hours that are left."""
         return sensible(self._call("GET", "user.json").get("credits")) or 0.0, CREDIT_HOUR
-
-    def close(self) -> None:
-        """Close the connections."""
-        self.transport.close()
 
     # ── what it says ──
 

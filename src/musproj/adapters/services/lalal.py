@@ -5,33 +5,28 @@ starts. All calls are POST.
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any, cast
 
 import attrs
-import httpx
 
+from musproj.adapters.services.account import UPLOAD_ANSWER_S, HttpAccount, is_refusal
 from musproj.adapters.services.answers import inside, objects, required_id, whole
-from musproj.adapters.services.client import SEND_BYTES, ApiClient
+from musproj.adapters.services.client import SEND_BYTES
 from musproj.adapters.services.failures import scrub
-from musproj.adapters.services.fetch import ResultFetcher
-from musproj.adapters.services.results import fetch_output
 from musproj.application.digests import blocks_of
 from musproj.domain.remote import Cost, RemoteFault, RemoteOp, RemotePhase, as_key
 from musproj.errors import RemoteRejectedError
 from musproj.ports.processor import RemoteTask
 from musproj.ports.remote import (
-    DEFAULT_ACCOUNT,
+    ASSUMED_S,
     KEY_USED,
     CallClass,
     CallError,
     Caps,
-    Fetched,
     RemoteInput,
     RemoteOutput,
-    RemoteService,
     RemoteState,
     Update,
     sensible,
@@ -43,28 +38,20 @@ HOSTS = ("lalal.ai", "*.lalal.ai")
 UPGRADED = ("*.lalal.ai",)
 """The addresses of results are given as plain http."""
 MINUTE = "minute"
-UNKNOWN_S = 3_600.0
-"""Assumed of an input of unknown length, for the estimate."""
 LIFE = timedelta(hours=24)
 MAX_BYTES = 10_000_000_000
-UPLOAD_ANSWER_S = 300.0
 _TRACKS = ("stem", "back")
 _SOURCE_LOST = re.compile(
     r"source_(id|not_found)|source .*(not found|unknown|expired|deleted|no longer)", re.IGNORECASE
 )
-_REFUSALS = range(400, 500)
 _SINCE, _UNTIL = 1.5e9, 5e9
 """Seconds since the epoch that an upload may expire at: 2017 to 2128."""
 
 
 @attrs.frozen(kw_only=True)
-class Lalal(RemoteService):
+class Lalal(HttpAccount):
     """One license key at LALAL.AI."""
 
-    api: ApiClient
-    fetcher: ResultFetcher
-    transport: httpx.BaseTransport
-    """Under both; closed with the service."""
     prefix: str = "musproj"
     """Of the names of our files."""
 
@@ -72,11 +59,6 @@ class Lalal(RemoteService):
     def name(self) -> str:
         """The service."""
         return NAME
-
-    @property
-    def account(self) -> str:
-        """The only one."""
-        return DEFAULT_ACCOUNT
 
     @property
     def caps(self) -> Caps:
@@ -88,7 +70,7 @@ class Lalal(RemoteService):
 
     def estimate(self, task: RemoteTask, duration: float | None) -> Cost:
         """Return the input's minutes, for each stem."""
-        seconds = UNKNOWN_S if duration is None else duration
+        seconds = ASSUMED_S if duration is None else duration
         return Cost(unit=MINUTE, estimate=seconds * _stems(task) / 60)
 
     def create(self, op: RemoteOp, task: RemoteTask, source: RemoteInput, hook: str | None) -> RemoteOp:
@@ -144,10 +126,6 @@ class Lalal(RemoteService):
         for track in _tracks(found):
             yield RemoteOutput(label=track["label"], url=str(track.get("url", "")), size=whole(track.get("size")))
 
-    def fetch(self, output: RemoteOutput, target: Path, *, max_bytes: int, check: Callable[[], None]) -> Fetched:
-        """Download a track, without our key."""
-        return fetch_output(self.fetcher, output, target, max_bytes=max_bytes, check=check)
-
     def cancel(self, op: RemoteOp) -> None:
         """Stop this task; an answer that it does not run is as good."""
         if op.remote_id:
@@ -160,16 +138,12 @@ class Lalal(RemoteService):
         try:
             self.api.call("POST", "delete/", json={"source_id": op.upload_ref})
         except CallError as exc:
-            if exc.kind is not CallClass.REJECTED or exc.status not in _REFUSALS:  # it is gone, or never was
+            if not is_refusal(exc):  # it is gone, or never was
                 raise
 
     def balance(self) -> tuple[float, str]:
         """Return the minutes that are left."""
         return sensible(self.api.call("POST", "limits/minutes_left/").get("minutes_left")) or 0.0, MINUTE
-
-    def close(self) -> None:
-        """Close the connections."""
-        self.transport.close()
 
     def _check(self, task_ids: Sequence[str]) -> Mapping[str, Any]:
         answer = self.api.call("POST", "check/", json={"task_ids": list(task_ids)})

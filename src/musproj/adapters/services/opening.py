@@ -34,7 +34,7 @@ def open_lalal(context: ServiceContext) -> lalal.Lalal:
 def open_profile(profile: HttpProfile, context: ServiceContext) -> ProfileService:
     """Open the service that a profile describes; one without a key is asked without."""
     private = private_for(context, profile.base_url, profile.hosts)
-    return ProfileService(profile, context.key, transport=GuardedTransport(AddressGuard(private)), private=private)
+    return ProfileService.of(profile, context.key, transport=GuardedTransport(AddressGuard(private)), private=private)
 
 
 def private_for(context: ServiceContext, url: str, hosts: Iterable[str] = ()) -> frozenset[str]:

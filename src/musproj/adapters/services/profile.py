@@ -3,18 +3,17 @@
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final, Self, cast
 
 import attrs
 import httpx
 
+from musproj.adapters.services.account import UPLOAD_ANSWER_S, HttpAccount
 from musproj.adapters.services.answers import identity
 from musproj.adapters.services.client import SEND_BYTES, ApiClient
 from musproj.adapters.services.failures import scrub
 from musproj.adapters.services.fetch import ResultFetcher
 from musproj.adapters.services.hosts import where
-from musproj.adapters.services.results import fetch_output
 from musproj.application.digests import blocks_of
 from musproj.application.http_profile import HttpProfile, PathCall
 from musproj.application.http_template import ABSENT, filled, filled_path, pick, put
@@ -25,89 +24,83 @@ from musproj.domain.remote import Cost, RemoteFault, RemoteOp, RemotePhase, as_k
 from musproj.errors import ConfigurationError, RemoteRejectedError
 from musproj.ports.processor import RemoteTask
 from musproj.ports.remote import (
+    ASSUMED_S,
     CallClass,
     CallError,
     Caps,
-    Fetched,
     RemoteInput,
     RemoteOutput,
-    RemoteService,
     RemoteState,
     Update,
 )
 
-UPLOAD_READ_S: Final = 300.0
-"""For the answer to an upload, whose bytes the service may store first."""
 LIST_PAUSE_S: Final = 5.0
 """After which a list that does not have ours is asked once more: what was just made may come late."""
-UNKNOWN_S: Final = 3_600.0
-"""What an input of unknown duration is estimated as."""
 
 _GONE: Final = frozenset({404, 410})
 _NONE_TO_STOP: Final = frozenset({404, 409, 410})
 
 
-class ProfileService(RemoteService):
-    """One account at the service of a profile. Usable from several threads at once."""
+@attrs.frozen(kw_only=True)
+class ProfileService(HttpAccount):
+    """One account at the service of a profile."""
 
-    def __init__(
-        self,
+    profile: HttpProfile = attrs.field(repr=lambda profile: profile.name)
+    origin: str
+    """Scheme and authority of its base URL."""
+    secrets: tuple[str, ...] = attrs.field(repr=False)
+    """What no text may show."""
+    sleep: Callable[[float], None] = time.sleep
+
+    @classmethod
+    def of(
+        cls,
         profile: HttpProfile,
         key: str,
         *,
         transport: httpx.BaseTransport,
         private: frozenset[str] = frozenset(),
-        account: str = "default",
         sleep: Callable[[float], None] = time.sleep,
-    ) -> None:
-        """Call it with `key`, empty for none, through `transport`, which stays the caller's.
+    ) -> Self:
+        """Call it with `key`, empty for none, through `transport`, which is closed with it.
 
         Args:
             profile: what `read_profile` has read.
             key: without the profile's prefix.
             transport: should be a `GuardedTransport` that permits the same `private`.
             private: `host:port` entries that may be called by http and on their port, for API and results.
-            account: its configured name.
             sleep: waits.
 
         Raises:
             ConfigurationError: the service is to be called by http, and is none of `private`.
         """
-        self._profile = profile
-        self._account = account
-        self._sleep = sleep
-        self._transport = transport
         base = httpx.URL(profile.base_url)
         if base.scheme != "https" and where(base) not in private:
             raise ConfigurationError(
                 f"{profile.name}: base_url must begin with https: over http everybody on the way reads the key.",
                 hint=f"A host of your own is allowed by MUSPROJ_PRIVATE_HOSTS={where(base)}.",
             )
-        self._origin = f"{base.scheme}://{base.netloc.decode('ascii')}"
-        self._secrets = (key,) if key else ()
+        origin = f"{base.scheme}://{base.netloc.decode('ascii')}"
         headers = {profile.key.header: profile.key.prefix + key} if key else {}
-        self._client = ApiClient(profile.base_url, headers, transport=transport)
-        self._fetcher = ResultFetcher(
-            transport, (base.host, *profile.hosts), self._origin, headers, allow_http_for=private
+        return cls(
+            api=ApiClient(profile.base_url, headers, transport=transport),
+            fetcher=ResultFetcher(transport, (base.host, *profile.hosts), origin, headers, allow_http_for=private),
+            transport=transport,
+            profile=profile,
+            origin=origin,
+            secrets=(key,) if key else (),
+            sleep=sleep,
         )
-
-    def __repr__(self) -> str:
-        return f"ProfileService({self.name!r})"
 
     @property
     def name(self) -> str:
         """The service, as tasks name it."""
-        return self._profile.name
-
-    @property
-    def account(self) -> str:
-        """The configured name of the account."""
-        return self._account
+        return self.profile.name
 
     @property
     def caps(self) -> Caps:
         """What the profile lets it do."""
-        profile = self._profile
+        profile = self.profile
         return Caps(
             idempotency="full" if profile.idempotency_header else "none",
             has_tags=profile.listing is not None,
@@ -120,10 +113,10 @@ class ProfileService(RemoteService):
 
     def estimate(self, task: RemoteTask, duration: float | None) -> Cost:  # noqa: ARG002 - the port's signature
         """Return what so many seconds cost by the profile's rate."""
-        rate = self._profile.cost
+        rate = self.profile.cost
         if rate is None:
             return Cost(unit="run", estimate=1.0)
-        return Cost(unit=rate.unit, estimate=rate.per_minute * (UNKNOWN_S if duration is None else duration) / 60)
+        return Cost(unit=rate.unit, estimate=rate.per_minute * (ASSUMED_S if duration is None else duration) / 60)
 
     # ── submit ──
 
@@ -141,17 +134,17 @@ class ProfileService(RemoteService):
         Raises:
             CallError: the call failed, or this storage signs no addresses.
         """
-        call = self._profile.upload
+        call = self.profile.upload
         if call is None:
             self._address(source)
             return op.enter(RemotePhase.STAGED, input_mode="url")
         file = source.path()
-        answer = self._client.call(
+        answer = self.api.call(
             call.method,
             self._path(call.path, op, task),
             content=blocks_of(file, SEND_BYTES),
             headers={"Content-Length": str(file.stat().st_size), "Content-Type": OCTET_STREAM},
-            read_timeout=UPLOAD_READ_S,
+            read_timeout=UPLOAD_ANSWER_S,
         )
         ref = identity(pick(answer, call.ref_pointer))
         if ref is None:
@@ -166,7 +159,7 @@ class ProfileService(RemoteService):
         Raises:
             CallError: AMBIGUOUS also where the answer holds no id.
         """
-        profile = self._profile
+        profile = self.profile
         values = self._values(op, task)
         if profile.takes_urls:
             values["input_url"] = self._address(source)
@@ -175,7 +168,7 @@ class ProfileService(RemoteService):
             put(body, profile.tag_field, op.token)
         if profile.webhook_field is not None and hook is not None:
             put(body, profile.webhook_field, hook)
-        answer = self._client.call(
+        answer = self.api.call(
             profile.submit.method,
             self._path(profile.submit.path, op, task),
             is_effect=True,
@@ -195,15 +188,15 @@ class ProfileService(RemoteService):
         """
         found = self._listed(op)
         if found is None:
-            self._sleep(LIST_PAUSE_S)
+            self.sleep(LIST_PAUSE_S)
             found = self._listed(op)
         return None if found is None else op.enter(RemotePhase.SUBMITTED, remote_id=found)
 
     def _listed(self, op: RemoteOp) -> str | None:
-        listing = self._profile.listing
+        listing = self.profile.listing
         if listing is None:
             raise CallError(CallClass.FATAL, f"{self.name}: the profile has no list")
-        items = pick(self._client.call("GET", self._path(listing.path, op)), listing.items_pointer)
+        items = pick(self.api.call("GET", self._path(listing.path, op)), listing.items_pointer)
         if not isinstance(items, list):
             raise self._unreadable(CallClass.TRANSIENT, "list.items_pointer", listing.items_pointer)
         for item in cast("list[object]", items):
@@ -225,9 +218,9 @@ class ProfileService(RemoteService):
         return {op.token: self._asked(op) for op in ops}
 
     def _asked(self, op: RemoteOp) -> Update:
-        poll = self._profile.poll
+        poll = self.profile.poll
         try:
-            answer = self._client.call("GET", self._path(poll.path, op))
+            answer = self.api.call("GET", self._path(poll.path, op))
         except CallError as exc:
             if exc.status in _GONE:
                 return Update(state=RemoteState.GONE, request_id=exc.request_id)
@@ -247,14 +240,14 @@ class ProfileService(RemoteService):
         )
 
     def _fraction(self, answer: Mapping[str, Any]) -> float | None:
-        poll = self._profile.poll
+        poll = self.profile.poll
         said = ABSENT if poll.progress_pointer is None else pick(answer, poll.progress_pointer)
         if isinstance(said, bool) or not isinstance(said, int | float) or not math.isfinite(said):
             return None
         return min(1.0, max(0.0, said / poll.progress_max))
 
     def _fault(self, answer: Mapping[str, Any]) -> RemoteFault:
-        pointer = self._profile.error_pointer
+        pointer = self.profile.error_pointer
         said = None if pointer is None else pick(answer, pointer)
         words = "" if said in (None, ABSENT) else self._clean(_word(said))
         return RemoteFault(code=RemoteRejectedError.code, message=f"{self.name} failed{f': {words}' if words else '.'}")
@@ -267,8 +260,8 @@ class ProfileService(RemoteService):
         Raises:
             CallError: the call failed.
         """
-        result = self._profile.result
-        answer = self._client.call("GET", self._path(result.path, op))
+        result = self.profile.result
+        answer = self.api.call("GET", self._path(result.path, op))
         if result.urls_pointer is None:
             found: Iterable[tuple[str, object]] = (
                 (label, pick(answer, pointer)) for label, pointer in result.files.items()
@@ -283,16 +276,7 @@ class ProfileService(RemoteService):
 
     def _absolute(self, url: str) -> str:
         """Put a path on the service's own host; what is whole already is judged by the fetcher."""
-        return self._origin + url if url.startswith("/") and not url.startswith("//") else url
-
-    def fetch(self, output: RemoteOutput, target: Path, *, max_bytes: int, check: Callable[[], None]) -> Fetched:
-        """Download a result; the key goes along only to the API's own host.
-
-        Raises:
-            CallError: it cannot be had.
-            RemoteHostRefusedError: it, or where it redirects to, is on no permitted host.
-        """
-        return fetch_output(self._fetcher, output, target, max_bytes=max_bytes, check=check)
+        return self.origin + url if url.startswith("/") and not url.startswith("//") else url
 
     # ── the end ──
 
@@ -302,7 +286,7 @@ class ProfileService(RemoteService):
         Raises:
             CallError: the call failed.
         """
-        self._tell(self._profile.cancel, op, _NONE_TO_STOP)
+        self._tell(self.profile.cancel, op, _NONE_TO_STOP)
 
     def cleanup(self, op: RemoteOp) -> None:
         """Delete it, where the profile tells how; what is gone is deleted.
@@ -310,7 +294,7 @@ class ProfileService(RemoteService):
         Raises:
             CallError: the call failed.
         """
-        self._tell(self._profile.delete, op, _GONE)
+        self._tell(self.profile.delete, op, _GONE)
 
     def _tell(self, call: PathCall | None, op: RemoteOp, done: frozenset[int]) -> None:
         if call is None:
@@ -319,7 +303,7 @@ class ProfileService(RemoteService):
         if any(values.get(name) is None for name in placeholders([call.path])):
             return  # nothing of that name is there
         try:
-            self._client.call(call.method, self._path(call.path, op))
+            self.api.call(call.method, self._path(call.path, op))
         except CallError as exc:
             if exc.status is None or not (exc.status in done or 200 <= exc.status < 300):  # 2xx: without a JSON answer
                 raise
@@ -327,16 +311,12 @@ class ProfileService(RemoteService):
     def balance(self) -> None:
         """Tell nothing: a profile knows of no balance."""
 
-    def close(self) -> None:
-        """Close the connections."""
-        self._transport.close()
-
     # ── values ──
 
     def _values(self, op: RemoteOp, task: RemoteTask | None = None) -> dict[str, object]:
         values: dict[str, object] = {"token": op.token, "id": op.remote_id, "upload_ref": op.upload_ref}
         if task is not None:
-            values |= {f"params.{name}": task.request[camel(name)] for name in self._profile.params}
+            values |= {f"params.{name}": task.request[camel(name)] for name in self.profile.params}
         return values
 
     def _path(self, template: str, op: RemoteOp, task: RemoteTask | None = None) -> str:
@@ -357,7 +337,7 @@ class ProfileService(RemoteService):
         return CallError(kind, f"{self.name}: the answer holds nothing of use at {key} {pointer!r}")
 
     def _clean(self, text: str) -> str:
-        return scrub(text, self._secrets)
+        return scrub(text, self.secrets)
 
 
 def _word(value: object) -> str:
