@@ -112,7 +112,7 @@ class ConfiguredServices(Services):
                 private_hosts=frozenset(host.lower() for host in settings.private_hosts),
                 result_hosts=settings.result_hosts,
                 prefix=settings.service_prefix,
-                takes_urls=settings.auphonic_input != "upload",
+                takes_urls=settings.service_input != "upload",
             )
         )
 
@@ -228,7 +228,7 @@ def outside_of(
             content_type=media.CONTENT_TYPES.get(media.container_of(None, name) or "", media.OCTET_STREAM),
             expires_in=URL_LIFE,
         ).url
-        return url if settings.auphonic_input == "url" or _is_reachable(url) else None
+        return url if settings.service_input == "url" or _is_reachable(url) else None
 
     return Outside(
         services=services,

@@ -122,10 +122,10 @@ class Settings:
     models: str = _setting("", "Folder of the model files that jobs may name; default: `models` in the data folder.")
     auphonic_key: str = _setting("", "API key of Auphonic, or `file:<path>` of one.", secret=True)
     auphonic_url: str = _setting("", "Another address of Auphonic's API, as that of a fake.")
-    auphonic_input: str = _setting(
+    service_input: str = _setting(
         "auto",
-        "Whether Auphonic gets a signed URL of the bucket (`url`), or the file itself (`upload`); `auto`: a URL where "
-        "the bucket is not this host's.",
+        "Whether services that can fetch an input get a signed URL of the bucket (`url`) or the file itself (`upload`); "
+        "`auto`: a URL where the bucket can be reached from outside.",
         validator=in_(("auto", "url", "upload")),
     )
     lalal_key: str = _setting("", "License key of LALAL.AI, or `file:<path>` of one.", secret=True)

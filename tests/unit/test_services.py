@@ -241,7 +241,7 @@ def test_another_address_by_https_needs_no_permission(services):
 
 @pytest.mark.parametrize(("mode", "takes_urls"), [("auto", True), ("url", True), ("upload", False)])
 def test_a_setting_tells_whether_auphonic_gets_addresses(services, mode, takes_urls):
-    auphonic = services(auphonic_key=KEY, auphonic_input=mode, service_prefix="studio").open("auphonic")
+    auphonic = services(auphonic_key=KEY, service_input=mode, service_prefix="studio").open("auphonic")
 
     assert auphonic.caps.takes_urls is takes_urls
     assert auphonic.prefix == "studio"
@@ -439,12 +439,12 @@ def test_an_address_is_given_where_the_world_can_reach_it(origin, is_reachable):
     url = signed(origin)
 
     assert (url is not None) is is_reachable
-    assert signed(origin, auphonic_input="url") == f"{origin}/{OBJECT}?as=source.flac&type=audio/flac"
+    assert signed(origin, service_input="url") == f"{origin}/{OBJECT}?as=source.flac&type=audio/flac"
 
 
 def test_a_storage_that_signs_nothing_gives_no_address():
     assert signed(None) is None
-    assert signed(None, auphonic_input="url") is None
+    assert signed(None, service_input="url") is None
 
 
 def test_an_installation_without_accounts_has_nothing_done_elsewhere():

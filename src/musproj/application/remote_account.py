@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import attrs
 
-from musproj.application.remote_policy import RemotePolicy, bucket, buckets
+from musproj.application.remote_policy import RemotePolicy, bucket
 from musproj.application.remote_record import OpRecord
 from musproj.domain.remote import Cost, CostState, RemoteFault, RemotePhase
 from musproj.errors import BudgetExceededError, RemoteAuthError, RemoteQuotaError
@@ -14,7 +14,6 @@ from musproj.ports.remote import RemoteAccounts, RemoteService
 SHORTEST_WAIT_S = 0.1
 """A job that waits for less would be back before others had a turn."""
 _WHY = {RemoteAuthError.code: "its key is refused", RemoteQuotaError.code: "it has nothing left to pay with"}
-_UNPAID = (RemotePhase.PLANNED, RemotePhase.DRAFT, RemotePhase.STAGED)
 
 
 @attrs.frozen(kw_only=True)
@@ -33,7 +32,7 @@ class AccountUse:
         pause = next((pause for pause in self.accounts.pauses() if pause.account == self.service.key), None)
         if pause is None or op.phase is RemotePhase.SUBMITTED:
             return
-        if pause.fault.code == RemoteQuotaError.code and op.phase not in _UNPAID:
+        if pause.fault.code == RemoteQuotaError.code and not op.phase.is_before_purchase:
             return
         # What it was stopped of may name another owner's work; the operator reads it in `musproj doctor`.
         why = _WHY.get(pause.fault.code, "it does not answer")
@@ -49,11 +48,6 @@ class AccountUse:
             until = self.clock.now() + timedelta(seconds=max(wait, SHORTEST_WAIT_S))
             stage = f"waiting for a call to {self.service.name}"
             self.record.park(self.record.op.evolve(), until=until, stage=stage)
-
-    def hold(self, seconds: float) -> None:
-        """Let nobody call for so long: the service asked for it."""
-        for name in buckets(self.service.key, self.service.caps):
-            self.accounts.hold(name, seconds)
 
     def wait_for_room(self) -> None:
         """Send and start nothing while as many operations run as the account allows."""

@@ -6,8 +6,9 @@ from datetime import datetime, timedelta
 
 import attrs
 
-from musproj.domain.remote import RemoteOp
-from musproj.ports.remote import ASSUMED_S, Caps
+from musproj.domain.remote import RemoteFault, RemoteOp
+from musproj.errors import RemoteAuthError, RemoteQuotaError
+from musproj.ports.remote import ASSUMED_S, CallClass, CallError, Caps, RemoteAccounts, RemoteService
 
 OTHER_CALLS_PER_MINUTE, OTHER_BURST = 300.0, 100
 """Of calls that a service has no rate for; a courtesy."""
@@ -87,9 +88,21 @@ def bucket(account: str, caps: Caps, *, is_poll: bool) -> tuple[str, float, int]
     return account, caps.calls_per_minute, caps.burst
 
 
-def buckets(account: str, caps: Caps) -> tuple[str, ...]:
-    """Return the names of all budgets of an account: what a service asks for holds for every call."""
-    return tuple(dict.fromkeys(bucket(account, caps, is_poll=is_poll)[0] for is_poll in (True, False)))
+def pause_fault(exc: CallError) -> RemoteFault | None:
+    """Return why a failed call stops its account, until somebody mends it; None where it does not."""
+    code = _STOPPING.get(exc.kind)
+    return None if code is None else RemoteFault(code=code, message=exc.message)
+
+
+def hold_off(accounts: RemoteAccounts, service: RemoteService, exc: CallError) -> float:
+    """Let nobody call a service that asked for patience, and return for how many seconds."""
+    seconds = HELD_WITHOUT_WORD_S if exc.retry_after is None else exc.retry_after
+    for name in dict.fromkeys(bucket(service.key, service.caps, is_poll=is_poll)[0] for is_poll in (True, False)):
+        accounts.hold(name, seconds)
+    return seconds
+
+
+_STOPPING = {CallClass.AUTH: RemoteAuthError.code, CallClass.QUOTA: RemoteQuotaError.code}
 
 
 def _about(seconds: float) -> timedelta:

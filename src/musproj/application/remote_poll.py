@@ -15,11 +15,11 @@ import attrs
 
 from musproj.application.remote_calls import called
 from musproj.application.remote_hearing import Hearing
-from musproj.application.remote_policy import HELD_WITHOUT_WORD_S, RemotePolicy, bucket, buckets
+from musproj.application.remote_policy import RemotePolicy, bucket, hold_off, pause_fault
 from musproj.domain.ids import JobId
 from musproj.domain.job import Job
 from musproj.domain.remote import RemoteFault, RemoteOp, RemotePhase
-from musproj.errors import RemoteAuthError, RemoteError, RemoteQuotaError, RemoteUnavailableError, UnavailableError
+from musproj.errors import RemoteError, RemoteQuotaError, RemoteUnavailableError, UnavailableError
 from musproj.ports.clock import Clock
 from musproj.ports.jobs import JobStore
 from musproj.ports.remote import CallClass, CallError, Pause, RemoteAccounts, RemoteService, Update
@@ -167,18 +167,17 @@ class Poller:
         """Put them off; return whether others of the account may be asked for."""
         log.info("%s could not be asked: %s", service.name, exc.message, extra={"action": "service_failed"})
         if exc.kind is CallClass.REFUSED:
-            seconds = exc.retry_after if exc.retry_after is not None else HELD_WITHOUT_WORD_S
-            for name in buckets(service.key, service.caps):
-                self.accounts.hold(name, seconds)
-        fault = RemoteFault(code=_CODES.get(exc.kind, RemoteUnavailableError.code), message=exc.message)
-        if exc.kind in _CODES:
-            self.accounts.pause(service.key, fault, self.policy.pause)
+            hold_off(self.accounts, service, exc)
+        stopping = pause_fault(exc)
+        fault = stopping or RemoteFault(code=RemoteUnavailableError.code, message=exc.message)
+        if stopping is not None:
+            self.accounts.pause(service.key, stopping, self.policy.pause)
             facts = {"action": "account_paused", "account": service.key}
             log.error("%s is paused: %s", service.key, exc.message, extra=facts)
         hearing = self._hearing(service)
         for job in jobs:
             self._guarded(job.job_id, partial(self._put_off, service, hearing, job, fault))
-        return exc.kind not in _CODES and exc.kind is not CallClass.REFUSED
+        return stopping is None and exc.kind is not CallClass.REFUSED
 
     def _put_off(self, service: RemoteService, hearing: Hearing, job: Job, fault: RemoteFault) -> None:
         op = job.remote
@@ -192,7 +191,6 @@ class Poller:
         self.jobs.hear(job.job_id, after)
 
 
-_CODES = {CallClass.AUTH: RemoteAuthError.code, CallClass.QUOTA: RemoteQuotaError.code}
 _MAY_RUN = (RemotePhase.CANCELLED, RemotePhase.LOST, RemotePhase.SUBMITTED, RemotePhase.FAILED)
 
 

@@ -28,7 +28,6 @@ FRESH_FOR = timedelta(hours=2)
 
 MAX_ANEW = 2
 """How often that is done: a service whose inputs never live long gets them as they are."""
-_UNBOUGHT = (RemotePhase.STAGED, RemotePhase.DRAFT)
 
 
 @attrs.frozen(kw_only=True)
@@ -140,7 +139,7 @@ class Purchase:
     def _look_after_refusal(self) -> None:
         """A start that is refused because it was started is no refusal."""
         found = self.setbacks.call(lambda: self.service.find(self.record.op))
-        if found is not None and found.phase not in _UNBOUGHT:
+        if found is not None and not found.phase.is_before_purchase:
             self.submitted(found)
 
     def _look(self, exc: CallError | None) -> None:
@@ -149,7 +148,7 @@ class Purchase:
         found = self.setbacks.call(lambda: self.service.find(op))
         if found is None and self.service.caps.has_drafts:
             self.setbacks.lose("it is gone from the service")
-        if found is not None and found.phase not in _UNBOUGHT:
+        if found is not None and not found.phase.is_before_purchase:
             self.submitted(found)
         phase = op.phase if found is None else found.phase
         cost = _in_state(op.cost, CostState.NONE)

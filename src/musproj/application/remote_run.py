@@ -39,7 +39,6 @@ NEGLECTED = timedelta(minutes=2)
 """An operation that was due so long ago has no poller; the run asks for it."""
 MAX_UPLOADS = 3
 """Of a production that is gone when its input comes."""
-_UNBOUGHT = (RemotePhase.PLANNED, RemotePhase.DRAFT, RemotePhase.STAGED)
 
 
 @attrs.frozen
@@ -88,7 +87,7 @@ class RemoteRun:
         asked = digest([self.task.service, self.task.request, self.input_sha256])
         if self.record.is_new:
             self._plan(asked)
-        elif self.record.op.request_digest != asked and self.record.op.phase in _UNBOUGHT:
+        elif self.record.op.request_digest != asked and self.record.op.phase.is_before_purchase:
             # Later it is only brought home: a newer program may word the same request in another way.
             raise RemoteRequestChangedError(f"The operation at {self.service.name} was asked for something else.")
         self.account.heed_pause()

@@ -8,17 +8,15 @@ import attrs
 
 from musproj.application.remote_account import AccountUse
 from musproj.application.remote_calls import called
-from musproj.application.remote_policy import HELD_WITHOUT_WORD_S, RemotePolicy
+from musproj.application.remote_policy import RemotePolicy, hold_off, pause_fault
 from musproj.application.remote_record import OpRecord
 from musproj.domain.remote import CostState, RemoteFault, RemoteOp, RemotePhase
 from musproj.errors import (
-    RemoteAuthError,
     RemoteCancelledError,
     RemoteDeadlineError,
     RemoteError,
     RemoteHostRefusedError,
     RemoteLostError,
-    RemoteQuotaError,
     RemoteRejectedError,
     RemoteResultExpiredError,
     RemoteResultInvalidError,
@@ -69,12 +67,8 @@ class Setbacks:
         op = (self.record.op if op is None else op).heard_of(exc.request_id)
         match exc.kind:
             case CallClass.REFUSED:
-                seconds = exc.retry_after if exc.retry_after is not None else HELD_WITHOUT_WORD_S
-                self.account.hold(seconds)
-                self.later(op.evolve(), exc.message, seconds)
-            case CallClass.AUTH | CallClass.QUOTA:
-                code = RemoteAuthError.code if exc.kind is CallClass.AUTH else RemoteQuotaError.code
-                fault = RemoteFault(code=code, message=exc.message)
+                self.later(op.evolve(), exc.message, hold_off(self.account.accounts, self.service, exc))
+            case _ if (fault := pause_fault(exc)) is not None:
                 self.account.accounts.pause(self.service.key, fault, self.policy.pause)
                 until = self._now() + self.policy.pause
                 self.record.park(op.evolve(error=fault), until=until, stage=f"paused: {exc.message}")

@@ -48,6 +48,11 @@ class RemotePhase(StrEnum):
     LOST = "lost"
     """It may have been bought, and nobody can find it."""
 
+    @property
+    def is_before_purchase(self) -> bool:
+        """Whether nothing that costs money was called for yet, as far as the phase tells."""
+        return self in (RemotePhase.PLANNED, RemotePhase.DRAFT, RemotePhase.STAGED)
+
 
 class CostState(StrEnum):
     """Whether an operation was paid for."""

@@ -177,8 +177,11 @@ class Fetched:
     """A result on this disk."""
 
     size: int
+    """Bytes."""
     sha256: str
+    """Hexadecimal."""
     md5: str
+    """Hexadecimal, to compare with what a service says; proves nothing against intent."""
 
 
 class RemoteService(Protocol):

@@ -2,9 +2,9 @@
 
 import attrs
 
-from musproj.ports.processor import Port, ProcessorSpec, RemoteTask, service_need
+from musproj.ports.processor import Port, ProcessorSpec, RemoteTask
 from musproj.processors._runs.auphonic_params import AuphonicParams
-from musproj.processors.elsewhere import PRELOAD, TIMEOUT_S, Elsewhere
+from musproj.processors.elsewhere import Elsewhere, paid_spec
 
 SERVICE = "auphonic"
 
@@ -23,12 +23,8 @@ def _given(params: AuphonicParams) -> ProcessorSpec:
     return attrs.evolve(SPEC, task=auphonic_task(params))
 
 
-def _needs(_params: AuphonicParams) -> tuple[str, ...]:
-    return (service_need(SERVICE),)
-
-
-SPEC = ProcessorSpec(
-    name="auphonic",
+SPEC = paid_spec(
+    SERVICE,
     version="1",
     summary="Levelling, noise reduction and loudness by Auphonic, for credits",
     params=AuphonicParams,
@@ -36,15 +32,7 @@ SPEC = ProcessorSpec(
     outputs=(Port("enhanced", "enhanced"),),
     publishes="version",
     moves_head=True,
-    paid=True,
-    memory_mb=120,
-    speed=1.0,
-    preload=PRELOAD,
-    extra="services",
-    requires=("httpx",),
-    needs=_needs,
     for_params=_given,
-    timeout_seconds=TIMEOUT_S,
 )
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any
 
 import attrs
 
@@ -18,8 +18,8 @@ from musproj.ports.processor import (
     Processor,
     ProcessorSpec,
     RemoteTask,
-    service_need,
 )
+from musproj.processors.elsewhere import paid_spec
 
 
 @attrs.frozen(slots=False)
@@ -31,19 +31,14 @@ class HttpService(Processor):
     @cached_property
     def _spec(self) -> ProcessorSpec:
         profile = self.profile
-        needs = (service_need(profile.name),)
-        return ProcessorSpec(
-            name=profile.name,
+        return paid_spec(
+            profile.name,
             version=profile.version,
             summary=profile.summary,
             params=params_class("HttpParams", profile.params),
             outputs=profile.outputs,
-            publishes=cast("Literal['version', 'attachment']", profile.publishes),
+            publishes=profile.publishes,
             moves_head=profile.moves_head,
-            paid=True,
-            extra="services",
-            requires=("httpx",),
-            needs=lambda _params: needs,
             for_params=self._given,
         )
 

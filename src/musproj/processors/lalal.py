@@ -2,9 +2,9 @@
 
 import attrs
 
-from musproj.ports.processor import Port, ProcessorSpec, RemoteTask, service_need
+from musproj.ports.processor import Port, ProcessorSpec, RemoteTask
 from musproj.processors._runs.lalal_params import LalalParams
-from musproj.processors.elsewhere import PRELOAD, TIMEOUT_S, Elsewhere
+from musproj.processors.elsewhere import Elsewhere, paid_spec
 
 SERVICE = "lalal"
 
@@ -24,27 +24,15 @@ def _given(params: LalalParams) -> ProcessorSpec:
     return attrs.evolve(SPEC, outputs=outputs, task=lalal_task(params))
 
 
-def _needs(_params: LalalParams) -> tuple[str, ...]:
-    return (service_need(SERVICE),)
-
-
-SPEC = ProcessorSpec(
-    name="lalal",
+SPEC = paid_spec(
+    SERVICE,
     version="1",
     summary="Stems, clean speech, or speech without music by LALAL.AI, for minutes",
     params=LalalParams,
     inputs=(Port("input", "source"),),
     outputs=(Port("vocals", "vocals"), Port("instrumental", "instrumental")),
     publishes="version",
-    paid=True,
-    memory_mb=120,
-    speed=1.0,
-    preload=PRELOAD,
-    extra="services",
-    requires=("httpx",),
-    needs=_needs,
     for_params=_given,
-    timeout_seconds=TIMEOUT_S,
 )
 
 

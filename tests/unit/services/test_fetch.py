@@ -9,10 +9,10 @@ import time
 import httpx
 import pytest
 
-from musproj.adapters.services.fetch import Fetched, ResultFetcher
+from musproj.adapters.services.fetch import ResultFetcher
 from musproj.adapters.services.guard import AddressGuard, GuardedTransport
 from musproj.errors import RemoteHostRefusedError
-from musproj.ports.remote import CallClass, CallError
+from musproj.ports.remote import CallClass, CallError, Fetched
 
 KEY = "SENTINEL-77aa"
 AUDIO = b"RIFF" + bytes(range(256)) * 40
@@ -59,8 +59,8 @@ def real():
 
 def test_a_result_is_written_and_measured(get, tmp_path):
     found = get(over(audio()), expected_size=len(AUDIO))
-    expected = hashlib.sha256(AUDIO).hexdigest(), hashlib.md5(AUDIO).hexdigest()
-    assert found == Fetched(len(AUDIO), *expected, "audio/wav")
+    sha256, md5 = hashlib.sha256(AUDIO).hexdigest(), hashlib.md5(AUDIO).hexdigest()
+    assert found == Fetched(size=len(AUDIO), sha256=sha256, md5=md5)
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
     assert (tmp_path / "out").read_bytes() == AUDIO
 

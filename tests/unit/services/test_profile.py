@@ -23,6 +23,7 @@ from musproj.domain.remote import Cost, RemoteOp, RemotePhase
 from musproj.errors import ConfigurationError, NeedsJobError, RemoteHostRefusedError
 from musproj.ports.processor import RemoteTask
 from musproj.ports.remote import CallClass, CallError, RemoteInput, RemoteOutput, RemoteState
+from musproj.processors.auphonic import SPEC
 from musproj.processors.http_service import HttpService
 
 PAGE = Path(__file__).parents[3].joinpath("docs/howto/use-an-http-service.md").read_text(encoding="utf-8")
@@ -750,6 +751,10 @@ def test_work_of_unknown_cost_counts_as_one_and_is_not_free(service, box_task):
     assert service().estimate(box_task, 90.0) == Cost(unit="run", estimate=1.0)
     assert not service().estimate(box_task, 90.0).is_free
     assert service(BOX + "\n[cost]\nper_minute = 0").estimate(box_task, 90.0).is_free
+
+
+def test_a_run_has_time_to_send_and_to_fetch_whatever_the_length_of_its_input(read):
+    assert HttpService(read(BOX)).spec.timeout_seconds == SPEC.timeout_seconds
 
 
 def test_http_is_only_for_hosts_that_are_permitted(read, box):

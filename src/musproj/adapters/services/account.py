@@ -39,7 +39,7 @@ class HttpAccount(RemoteService):
             RemoteHostRefusedError: it, or where it redirects to, is on no permitted host.
         """
         size = output.size if output.size is not None else max_bytes
-        found = self.fetcher.fetch(
+        return self.fetcher.fetch(
             output.url,
             target,
             expected_size=output.size,
@@ -47,7 +47,6 @@ class HttpAccount(RemoteService):
             check=check,
             deadline_s=PATIENCE_S + size / SLOWEST_BYTES_PER_S,
         )
-        return Fetched(size=found.size, sha256=found.sha256, md5=found.md5)
 
     def close(self) -> None:
         """Close the connections."""

@@ -28,7 +28,7 @@ from musproj.adapters.services.client import (
 from musproj.adapters.services.deadline import DEADLINE
 from musproj.adapters.services.failures import classify, parse_retry_after, scrub
 from musproj.adapters.services.hosts import HostRules
-from musproj.ports.remote import CallClass, CallError
+from musproj.ports.remote import CallClass, CallError, Fetched
 
 MAX_REDIRECTS: Final = 5
 
@@ -39,20 +39,6 @@ _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _NO_AUDIO: Final = ("html", "xml", "json")  # endings of a media subtype: text/html, image/svg+xml, text/json
 _BLANK: Final = b"\xef\xbb\xbf \t\r\n"  # what may stand before the "<" of a page: a byte order mark, white space
 _HEAD_BYTES: Final = 64
-
-
-@attrs.frozen
-class Fetched:
-    """What was written."""
-
-    size: int
-    """Bytes."""
-    sha256: str
-    """Hexadecimal."""
-    md5: str
-    """Hexadecimal, to compare with what a service says; proves nothing against intent."""
-    content_type: str
-    """As the host said it, lower case and without parameters; may be empty."""
 
 
 class ResultFetcher:
@@ -281,7 +267,7 @@ def _copy(request: httpx.Request, response: httpx.Response, file: BinaryIO, limi
     _judge_size(request, response, size, limits, complete=True)
     file.flush()
     os.fsync(file.fileno())
-    return Fetched(size, sha256.hexdigest(), md5.hexdigest(), _content_type(response))
+    return Fetched(size=size, sha256=sha256.hexdigest(), md5=md5.hexdigest())
 
 
 def _judge_first_bytes(request: httpx.Request, response: httpx.Response, head: bytes) -> None:
