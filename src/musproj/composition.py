@@ -14,7 +14,6 @@ import attrs
 from musproj.adapters.system import SystemClock
 from musproj.application.assets import Assets
 from musproj.application.gc import Collector
-from musproj.application.http_profile import HttpProfile
 from musproj.application.jobs import Jobs
 from musproj.application.outside import Outside
 from musproj.application.presets import read_presets
@@ -30,6 +29,7 @@ from musproj.ports.plugin import (
     OpenedStorage,
     PluginContext,
     QueuePlugin,
+    ServiceProfile,
     StoragePlugin,
 )
 from musproj.ports.processor import AudioInfo, AudioProbe, Processor
@@ -200,9 +200,13 @@ def _catalog(settings: Settings, extra: Sequence[Processor], services: Configure
     )
 
 
-def profiles_of(processors: Iterable[Processor]) -> list[HttpProfile]:
+def profiles_of(processors: Iterable[Processor]) -> list[ServiceProfile]:
     """Return the profiles of those processors whose work a described service does."""
-    found = (getattr(processor, "profile", None) for processor in processors)
+    found = [profile for processor in processors if (profile := getattr(processor, "profile", None)) is not None]
+    if not found:
+        return []
+    from musproj.application.http_profile import HttpProfile
+
     return [profile for profile in found if isinstance(profile, HttpProfile)]
 
 

@@ -10,14 +10,13 @@ from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from musproj.application.http_profile import HttpProfile
 from musproj.application.outside import Outside, Services
 from musproj.application.remote_policy import RemotePolicy
 from musproj.domain import media
 from musproj.domain.keys import ObjectKey
 from musproj.domain.text import printable
 from musproj.errors import ConfigurationError
-from musproj.ports.plugin import OpenedMetadata, OpenedStorage, ServiceContext
+from musproj.ports.plugin import OpenedMetadata, OpenedStorage, ServiceContext, ServiceProfile
 from musproj.ports.remote import RemoteService
 from musproj.registry import SERVICES, has, load, missing_modules, require
 from musproj.settings import Settings
@@ -43,7 +42,7 @@ class ConfiguredServices(Services):
 
     __slots__ = ("_keys", "_names", "_opened", "_profiles", "_settings")
 
-    def __init__(self, settings: Settings, profiles: Iterable[HttpProfile] = ()) -> None:
+    def __init__(self, settings: Settings, profiles: Iterable[ServiceProfile] = ()) -> None:
         """Take the keys of `settings`, and the services that `profiles` describe, of which some need none.
 
         Raises:
@@ -51,7 +50,7 @@ class ConfiguredServices(Services):
         """
         self._settings = settings
         self._profiles = {profile.name: profile for profile in profiles}
-        in_files = {p.name: f"{FILE}{p.key.file}" if p.key.file else "" for p in self._profiles.values()}
+        in_files = {p.name: f"{FILE}{p.key_file}" if p.key_file else "" for p in self._profiles.values()}
         self._keys = in_files | keys_of(settings)
         self._opened: dict[str, RemoteService] = {}
         self._names: frozenset[str] | None = None
@@ -125,7 +124,7 @@ class ConfiguredServices(Services):
         return True
 
     def _open_profile(self, name: str) -> Opener:
-        opener: Callable[[HttpProfile, ServiceContext], RemoteService] = load("musproj.profile", PROFILE)
+        opener: Callable[[ServiceProfile, ServiceContext], RemoteService] = load("musproj.profile", PROFILE)
         return partial(opener, self._profiles[name])
 
 

@@ -162,6 +162,11 @@ class HttpProfile:
     """The tables of the parameters; `params_class` makes a class of them."""
 
     @property
+    def key_file(self) -> Path | None:
+        """Where its key is, unless the settings have one."""
+        return self.key.file
+
+    @property
     def labels(self) -> Mapping[str, str]:
         """The label of a result → output port."""
         if self.result.urls_pointer is None:

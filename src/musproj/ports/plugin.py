@@ -105,6 +105,22 @@ class ServiceContext:
     """Inputs may go as a signed URL."""
 
 
+class ServiceProfile(Protocol):
+    """A service that a file describes; what opens it knows the rest."""
+
+    __slots__ = ()
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """The service, and the processor that it is."""
+
+    @property
+    @abstractmethod
+    def key_file(self) -> Path | None:
+        """Where its key is, unless the settings have one; None where it needs none."""
+
+
 class ServicePlugin(Protocol):
     """Opens an account at an outside service; its name in the group `musproj.services` is the service's."""
 
