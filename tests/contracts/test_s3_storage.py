@@ -23,7 +23,7 @@ from musproj.testing.clock import FakeClock
 from musproj.testing.relay import Relay
 from musproj.testing.signed import SignedStore, SignedUrlsContract
 from musproj.testing.storage_contract import StorageContract
-from musproj.testing.swift import SwiftServer
+from musproj.testing.swift import PAGE_KEYS, SwiftServer
 
 SHORT = attrs.evolve(PATIENT, connect_s=2.0, read_s=10.0)
 
@@ -57,6 +57,10 @@ class TestS3Storage(StorageContract):
     @pytest.fixture
     def bucket(self, r2_server: SwiftServer, relay: Relay) -> Bucket:
         return open_bucket(r2_server, f"http://127.0.0.1:{relay.port}")
+
+    @pytest.fixture
+    def page_keys(self) -> int:
+        return PAGE_KEYS
 
     @pytest.fixture
     def storage(self, bucket: Bucket) -> Iterator[S3Storage]:

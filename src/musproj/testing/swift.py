@@ -28,6 +28,8 @@ PARTS = ("account", "container", "object")
 REGION = "us-east-1"
 ACCESS_KEY, SECRET_KEY = "test:tester", "SKTESTSECRET0000"
 FIRST_BUCKET = "audio"
+PAGE_KEYS = 100
+"""In a page of a listing, so that a second one comes soon; S3 itself and R2 put 1,000 into one."""
 
 _RINGS = """
 import json, sys
@@ -76,7 +78,7 @@ _FILTER_SETTINGS = {
     "cache": "memcache_servers = 127.0.0.1:{memcache}",
     "s3api": (
         "location = us-east-1\ns3_acl = false\nallow_multipart_uploads = true\n"
-        "min_segment_size = 5242880\ncors_preflight_allow_origin = *"
+        f"max_bucket_listing = {PAGE_KEYS}\nmin_segment_size = 5242880\ncors_preflight_allow_origin = *"
     ),
     "tempauth": "user_test_tester = SKTESTSECRET0000 .admin",
 }

@@ -1,19 +1,11 @@
 """What holds for every command alike."""
 
 import json
-import os
 import re
-import signal
-import socket
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
 from musproj.cli.tree import COMMANDS, GROUPS, build
-
-SCRIPTS = Path(sys.executable).parent
 
 
 def commands():
@@ -192,64 +184,3 @@ def test_a_hostile_word_in_an_error_cannot_steer_the_terminal(cli):
     result = cli("jobs", "show", "\x1b[2Jgone")
 
     assert "\x1b" not in result.err
-
-
-# ── the examples of the help ─────────────────────────────────────────────────────────────────────
-
-
-def examples():
-    for command in EVERY:
-        part = build(command[0])
-        found = [
-            *part.registered_commands,
-            *(c for g in part.registered_groups for c in g.typer_instance.registered_commands),
-        ]
-        epilogs = [entry.epilog or "" for entry in found if entry.name == command[-1]]
-        yield from (line.strip() for text in epilogs for line in text.splitlines() if line.startswith("  musproj"))
-
-
-@pytest.mark.parametrize("line", [line for line in examples() if not line.startswith("musproj serve")])
-def test_the_examples_of_the_help_run_as_they_are_written(installed, line):
-    if "recordings/" in line:
-        (installed / "recordings").mkdir()
-        (installed / "take.wav").rename(installed / "recordings/take.wav")
-    if "--timeout" in line or "--wait" in line:  # somebody has to do the job
-        line = f"musproj work -q & {line}; code=$?; kill $!; wait; exit $code"
-    ready = "" if "undelete" not in line else 'musproj assets delete -q "$(musproj assets list -q)" > /dev/null; '
-
-    ran = shell(ready + line, installed)
-
-    assert (ran.returncode, ran.stderr.count("error[")) == (0, 0), ran.stderr
-
-
-@pytest.mark.parametrize("line", [line for line in examples() if line.startswith("musproj serve")])
-def test_the_examples_of_serve_run_until_they_are_stopped(installed, line):
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        free = str(probe.getsockname()[1])
-    words = line.replace("8700", free).split()  # the port itself may be taken here
-
-    running = subprocess.Popen(
-        words,
-        cwd=installed,
-        env=environment(MUSPROJ_PORT=free),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    first = running.stdout.readline()
-    running.send_signal(signal.SIGTERM)
-    _, complaint = running.communicate(timeout=30)
-
-    assert first == f"api\thttp://127.0.0.1:{free}\n"
-    assert (running.returncode, "error" in complaint) == (0, False)
-
-
-def shell(line, folder):
-    return subprocess.run(
-        ["sh", "-c", line], cwd=folder, env=environment(), capture_output=True, text=True, check=False, timeout=60
-    )
-
-
-def environment(**more):
-    kept = dict(os.environ)  # noqa: TID251 - a child's
-    return {**kept, "PATH": f"{SCRIPTS}:{kept['PATH']}", **more}
