@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Collection, Mapping
+from difflib import get_close_matches
 from typing import Any, Final, TypeVar, cast
 
 from musproj.application.http_template import is_pointer
@@ -149,7 +150,8 @@ class Table:
         self._asked.append(key)
         if key not in self._values:
             if isinstance(default, _Missing):
-                raise self.wrong(key, "is missing")
+                meant = get_close_matches(key, self._values, 1)
+                raise self.wrong(key, f"is missing; is it what {meant[0]} should be?" if meant else "is missing")
             return default
         value = self._values.pop(key)
         if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):

@@ -1,9 +1,11 @@
 """`musproj doctor`: is this installation in order, and if not, what mends it."""
 
+import shutil
+import textwrap
 from typing import TYPE_CHECKING
 
 from musproj.cli.call import Call, command, examples, new_app
-from musproj.cli.output import Document, Form, Table
+from musproj.cli.output import Document, Form, Lines, Table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -12,6 +14,8 @@ if TYPE_CHECKING:
 
 app = new_app()
 
+SHORTEST_TEXT = 40
+"""Columns beside the names, however narrow the terminal."""
 MARKS = {"ok": "✓", "warning": "!", "problem": "✗"}
 
 
@@ -32,7 +36,7 @@ def doctor(call: Call) -> int:
     configure_logging(settings.log)
     findings = list(examine(settings, wrong))
     problems = [finding.name for finding in findings if finding.status == "problem"]
-    call.out.result("doctor", lambda: _document(findings), ids=problems, shape=lambda form: _table(form, findings))
+    call.out.result("doctor", lambda: _document(findings), ids=problems, shape=lambda form: shown(form, findings))
     return ExitCode.INTEGRITY if problems else ExitCode.OK
 
 
@@ -49,9 +53,23 @@ def _document(findings: "Sequence[Finding]") -> Document:
     return {"checks": checks, "ok": all(found.status != "problem" for found in findings)}
 
 
-def _table(form: Form, findings: "Sequence[Finding]") -> Table:
-    rows = [
-        (MARKS[found.status] if form.for_people else found.status, found.name, found.detail, found.fix or "")
-        for found in findings
-    ]
-    return Table(("", "check", "found", "what mends it"), rows)
+def shown(form: Form, findings: "Sequence[Finding]") -> Lines | Table:
+    """Return what was found; for people as wide as their terminal, whole."""
+    if not form.for_people:
+        rows = [(found.status, found.name, found.detail, found.fix or "") for found in findings]
+        return Table(("", "check", "found", "what mends it"), rows)
+    names = max(len(found.name) for found in findings)
+    width = max(shutil.get_terminal_size().columns, names + SHORTEST_TEXT)
+    return Lines([line for found in findings for line in _lines_of(found, names, width)])
+
+
+def _lines_of(found: "Finding", names: int, width: int) -> list[str]:
+    """Return what was found beside its name and below it what mends it, whole: a fix that is cut off mends nothing."""
+    below = " " * (names + 4)
+    first = f"{MARKS[found.status]} {found.name:<{names}}  "
+    lines = textwrap.wrap(found.detail, width, initial_indent=first, subsequent_indent=below, break_on_hyphens=False)
+    fix = textwrap.wrap(
+        found.fix or "", width, initial_indent=f"{below}→ ", subsequent_indent=f"{below}  ",
+        break_on_hyphens=False, break_long_words=False,
+    )  # fmt: skip
+    return [*(lines or [first.rstrip()]), *fix]

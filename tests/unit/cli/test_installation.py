@@ -5,6 +5,9 @@ import time
 
 import pytest
 
+from musproj.cli.doctor import shown
+from musproj.cli.output import Form
+from musproj.ports.findings import Finding
 from musproj.registry import BUILT_IN, PROCESSORS
 
 # ── doctor ───────────────────────────────────────────────────────────────────────────────────────
@@ -45,6 +48,17 @@ def test_a_damaged_database_exits_11_and_names_it(cli, asset, home):
 
     assert ran.code == 11
     assert any(line.startswith("problem\t") for line in ran.lines)
+
+
+@pytest.mark.parametrize("columns", [20, 80, 300])
+def test_people_read_all_of_what_mends_it_in_any_terminal(monkeypatch, columns):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    detail, fix = "may evict records " * 9, "redis-cli CONFIG SET maxmemory-policy noeviction"
+    lines = shown(Form(for_people=True), [Finding("redis", "problem", detail, fix), Finding("a", "ok", "fine")]).lines
+
+    text = " ".join(" ".join(lines).split())
+    assert text == f"✗ redis {detail}→ {fix} ✓ a fine"
+    assert all(len(line) <= max(columns, 50) for line in lines)
 
 
 def test_an_open_door_is_a_problem(cli, monkeypatch):

@@ -178,6 +178,7 @@ WRONG = [
     (BOX.replace('"my-separator"', '"My Separator"'), "name must be"),
     (BOX.replace('version = "1"', "version = 1"), "version must be a text"),
     (BOX.replace('version = "1"', ""), "version is missing"),
+    (BOX.replace("[submit]", "[sumbit]"), "submit is missing; is it what sumbit should be"),
     (BOX.replace("https://gpu", "ftp://gpu"), "base_url must be an address"),
     (BOX.replace("https://gpu", "https://me:pw@gpu"), "base_url must be an address"),
     (BOX.replace("example.org/api", "example.org/api?key=1"), "base_url must be an address"),
