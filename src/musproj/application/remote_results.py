@@ -15,7 +15,7 @@ PCM_FACTOR = 4
 """A result may be so many times as large as its input is as PCM of 32 bits."""
 LEAST_CAP_BYTES = 64 << 20
 OFF_BY_S, OFF_BY_SHARE = 0.5, 0.01
-"""How far the duration of a result may be from its input's."""
+"""How far the duration of a result may be from its input's, or from what its header claims."""
 
 
 @attrs.define(kw_only=True, eq=False)
@@ -83,21 +83,37 @@ class ResultReader:
         self.warn("checksumIgnored", f"{service.name}'s checksum of {output.label} is not the file's MD5.")
 
     def _look(self, path: Path, task: RemoteTask) -> None:
+        """Believe the header as little as the service: what is short to check comes first."""
         try:
             info = self.probe.probe(path)
-            odd = self.decode(path, self.check)
+        except ProcessingError as exc:
+            raise _unusable(path, exc) from exc
+        if info.frames == 0:
+            raise mismatch("audio_empty", f"{path.stem} holds no audio frame.")
+        expected = info.duration if task.changes_duration else self.duration
+        _compare(path, info.duration, expected)
+        try:
+            decoded = self.decode(path, self.check)
         except JobCancelledError:
             raise
         except ProcessingError as exc:
-            raise mismatch(exc.code, f"{path.stem} is not usable: {exc.message}") from exc
-        if info.frames == 0:
-            raise mismatch("audio_empty", f"{path.stem} holds no audio frame.")
-        if odd:  # kept as it was paid for: every processor here reads such samples as 0
-            self.warn("nonFinite", f"{odd} samples of {path.stem} are no numbers.")
-        if task.changes_duration or self.duration is None or info.duration is None:
+            raise _unusable(path, exc) from exc
+        if decoded is None:
             return
-        if abs(info.duration - self.duration) > max(OFF_BY_S, OFF_BY_SHARE * self.duration):
-            raise mismatch("duration", f"{path.stem} lasts {info.duration:.2f} s, its input {self.duration:.2f} s.")
+        _compare(path, decoded.duration, expected)
+        if decoded.non_finite:  # kept as it was paid for: every processor here reads such samples as 0
+            self.warn("nonFinite", f"{decoded.non_finite} samples of {path.stem} are no numbers.")
+
+
+def _compare(path: Path, duration: float | None, expected: float | None) -> None:
+    if duration is None or expected is None:
+        return
+    if abs(duration - expected) > max(OFF_BY_S, OFF_BY_SHARE * expected):
+        raise mismatch("duration", f"{path.stem} lasts {duration:.2f} s, not {expected:.2f} s.")
+
+
+def _unusable(path: Path, exc: ProcessingError) -> CallError:
+    return mismatch(exc.code, f"{path.stem} is not usable: {exc.message}")
 
 
 def mismatch(code: str, message: str) -> CallError:

@@ -255,11 +255,21 @@ class Composite(Protocol):
         """
 
 
-Decode: TypeAlias = Callable[[Path, Callable[[], None]], int]
-"""Decodes a whole untrusted file in the caller's process, and returns how many of its samples are no numbers.
+@attrs.frozen(kw_only=True)
+class Decoded:
+    """What came of a file that was decoded to its end."""
+
+    duration: float
+    """Seconds."""
+    non_finite: int = 0
+    """Samples that are no numbers."""
+
+
+Decode: TypeAlias = Callable[[Path, Callable[[], None]], Decoded | None]
+"""Decodes a whole untrusted file in the caller's process; None where no decoder here knows the format.
 
 The callable is asked now and then whether to go on. Raises what `AudioProbe.probe` does, and `NonFiniteError` where
-more than 1 % of the samples are no numbers; a format that no decoder here knows is not looked into.
+more than 1 % of the samples are no numbers.
 """
 
 

@@ -4,10 +4,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from musproj.errors import MissingExtraError, UnsupportedFormatError
+from musproj.ports.processor import Decoded
 from musproj.processors.limits import DEFAULT_LIMITS, Limits
 
 
-def decode_file(path: Path, check: Callable[[], None], limits: Limits = DEFAULT_LIMITS) -> int:
+def decode_file(path: Path, check: Callable[[], None], limits: Limits = DEFAULT_LIMITS) -> Decoded | None:
     """Decode all of `path` in this process, as `musproj.ports.processor.Decode` says.
 
     Raises:
@@ -19,10 +20,10 @@ def decode_file(path: Path, check: Callable[[], None], limits: Limits = DEFAULT_
         with blocks.reader(path, limits=limits) as source:
             for _ in source:
                 check()
-            return source.non_finite_samples
+            return Decoded(duration=source.frames_read / source.sample_rate, non_finite=source.non_finite_samples)
     except (ModuleNotFoundError, MissingExtraError):
-        return 0
+        return None
     except UnsupportedFormatError as exc:
         if "extra" in exc.facts:
-            return 0
+            return None
         raise

@@ -48,7 +48,7 @@ class Table:
         soundfile.write(path, samples, RATE, subtype)
         return path
 
-    def read(self, path, check=lambda: None):
+    def read(self, path, check=lambda: None, task=TASK):
         reader = ResultReader(
             folder=self.folder,
             probe=InProcessProbe(DEFAULT_LIMITS),
@@ -58,7 +58,7 @@ class Table:
             check=check,
             warn=lambda code, message: self.warnings.append((code, message)),
         )
-        return reader.read(FakeShelf(path), OP, TASK)
+        return reader.read(FakeShelf(path), OP, task)
 
 
 @pytest.fixture
@@ -100,6 +100,20 @@ def test_damage_behind_the_header_is_found(table):
     with pytest.raises(CallError, match="enhanced is not usable") as caught:
         table.read(path)
     assert caught.value.kind is CallClass.MISMATCH
+
+
+@pytest.mark.parametrize("changes_duration", [False, True])
+def test_an_end_that_its_header_does_not_tell_of_is_found(table, changes_duration):
+    path = table.made(noise(), subtype="PCM_16", extension="flac")
+    path.write_bytes(path.read_bytes()[:6_000])
+    with pytest.raises(CallError, match=r"enhanced (lasts 0\.\d+ s, not 1\.00 s|is not usable)") as caught:
+        table.read(path, task=attrs.evolve(TASK, changes_duration=changes_duration))
+    assert caught.value.kind is CallClass.MISMATCH
+
+
+def test_another_length_is_known_by_the_header(table):
+    with pytest.raises(CallError, match=r"enhanced lasts 2\.00 s, not 1\.00 s"):
+        table.read(table.made(np.tile(noise(), 2)), check=lambda: pytest.fail("it was decoded"))
 
 
 def test_it_stops_when_it_is_told(table):
