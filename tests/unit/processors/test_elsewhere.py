@@ -99,6 +99,22 @@ def test_a_run_here_is_as_before(catalog, declared, needs, name):
     assert params.canonical(params.parse(spec.params, {}))["engine"] == "local"
 
 
+@pytest.mark.parametrize(
+    ("name", "engine", "one", "other"),
+    [
+        ("separate", "lalal", {}, {"strength": 1.5, "bits": 16, "segmentSeconds": 30.0, "strict": True}),
+        ("enhance", "auphonic", {}, {"toleranceLu": 0.5, "maxPasses": 2, "mode": "peakSafe", "highpassHz": 90.0}),
+        ("enhance", "auphonic", {"denoiseDb": 12.0}, {"denoiseDb": 12.4}),
+        ("enhance", "auphonic", {"format": "flac"}, {"format": "flac", "bits": 16, "dither": "tpdf"}),
+    ],
+    ids=["stems", "loudness", "noise", "container"],
+)
+def test_what_the_engine_makes_nothing_of_makes_no_other_job(catalog, name, engine, one, other):
+    kind = catalog.get(name).spec.params
+    alike = [params.canonical(params.parse(kind, {"engine": engine, **chosen})) for chosen in (one, other)]
+    assert alike[0] == alike[1]
+
+
 @pytest.mark.parametrize(("name", "engine"), [("enhance", "auphonic"), ("separate", "lalal")])
 def test_what_is_declared_of_a_run_elsewhere_declares_the_same_again(declared, name, engine):
     spec = declared(name, engine=engine)

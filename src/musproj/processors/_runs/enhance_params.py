@@ -6,7 +6,7 @@ import attrs
 
 from musproj.errors import InvalidParamsError, Violation
 from musproj.processors._runs.auphonic_params import AMOUNTS, PEAKS, TARGETS, AuphonicParams
-from musproj.processors._runs.fields import choice, number
+from musproj.processors._runs.fields import choice, disregard_all_but, number
 from musproj.processors._runs.loudness_params import LoudnessParams
 
 _LOWEST_HZ = 10.0
@@ -32,11 +32,20 @@ class EnhanceParams(LoudnessParams):
         if self.engine == "auphonic":
             _refuse_others("targetLufs", self.target_lufs, TARGETS)
             _refuse_others("truePeakDbtp", self.true_peak_dbtp, PEAKS)
+            self._keep_what_auphonic_offers()
+
+    def _keep_what_auphonic_offers(self) -> None:
+        disregard_all_but(
+            self,
+            *("engine", "target_lufs", "true_peak_dbtp", "dual_mono", "format"),
+            highpass_hz=80.0 if self.highpass_hz > 0 else 0.0,
+            denoise_db=float(_nearest_amount(self.denoise_db)) if self.denoise_db > 0 else 0.0,
+            bits=self.bits if self.format == "wav" else 24,
+        )
 
     @property
     def for_auphonic(self) -> AuphonicParams:
         """The same in a production's words, as far as there are such."""
-        amount = min(AMOUNTS, key=lambda offered: abs(offered - self.denoise_db))
         format_: Literal["wav-24bit", "wav", "flac"] = "flac" if self.format == "flac" else "wav"
         if self.format == "wav" and self.bits == 24:
             format_ = "wav-24bit"
@@ -47,8 +56,12 @@ class EnhanceParams(LoudnessParams):
             max_peak_dbtp=self.true_peak_dbtp,
             dual_mono=self.dual_mono,
             denoise=self.denoise_db > 0,
-            denoise_amount=amount if self.denoise_db > 0 else 0,
+            denoise_amount=_nearest_amount(self.denoise_db) if self.denoise_db > 0 else 0,
         )
+
+
+def _nearest_amount(wanted_db: float) -> int:
+    return min(AMOUNTS, key=lambda offered: abs(offered - wanted_db))
 
 
 def _refuse_others(name: str, value: float, offered: tuple[float, ...]) -> None:

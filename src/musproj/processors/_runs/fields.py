@@ -79,6 +79,16 @@ class PcmParams(InputParams):
     )
 
 
+def disregard_all_but(params: Any, *names: str, **values: object) -> None:
+    """Set every field of a new `params` to its default, but for `names`, and `values` as they are given.
+
+    For an engine that makes nothing of them: jobs that differ in such a field alone ask for the same, and are one.
+    """
+    for field in attrs.fields(type(params)):
+        if field.name not in names:
+            object.__setattr__(params, field.name, values.get(field.name, field.default))
+
+
 def memory_by_channels(*, stereo: int, each_more: int) -> Callable[[AudioInfo], int]:
     """Return the declared peak in MB of a processor whose blocks grow with the channels."""
 

@@ -4,7 +4,7 @@ from typing import Literal
 
 import attrs
 
-from musproj.processors._runs.fields import InputParams, choice, number, text_or_none
+from musproj.processors._runs.fields import InputParams, choice, disregard_all_but, number, text_or_none
 
 
 @attrs.frozen(kw_only=True)
@@ -18,3 +18,8 @@ class SeparateParams(InputParams):
     strength: float = number(1.0, 0.5, 4.0, "", "Of basic, exponent of its mask: more leaves less music in the vocals.")
     format: Literal["wav", "flac"] = choice("wav", ("wav", "flac"), "Container of the results.")
     bits: Literal[16, 24] = choice(24, (16, 24), "Bits of the results' samples.")
+
+    def __attrs_post_init__(self) -> None:
+        """Keep only what the engine makes something of."""
+        if self.engine == "lalal":
+            disregard_all_but(self, "engine", "format")
