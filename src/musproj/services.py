@@ -1,7 +1,6 @@
 """The outside services that the settings have a key for, and the policy of their use."""
 
 import logging
-import math
 import stat
 from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
@@ -17,7 +16,7 @@ from musproj.domain.keys import ObjectKey
 from musproj.domain.text import printable
 from musproj.errors import ConfigurationError
 from musproj.ports.plugin import OpenedMetadata, OpenedStorage, ServiceContext, ServiceProfile
-from musproj.ports.remote import RemoteService
+from musproj.ports.remote import MOST_SPENT, RemoteService
 from musproj.registry import SERVICES, has, load, missing_modules, require
 from musproj.settings import Settings
 
@@ -243,8 +242,9 @@ def _amounts(entries: tuple[str, ...], setting: str) -> Mapping[str, float]:
         amounts = {name: float(value) for name, value in pairs(entries, setting).items()}
     except ValueError as exc:
         raise ConfigurationError(f"MUSPROJ_{setting.upper()} holds no number.", setting=setting) from exc
-    if not all(math.isfinite(amount) and amount >= 0 for amount in amounts.values()):
-        raise ConfigurationError(f"MUSPROJ_{setting.upper()} holds what no budget is.", setting=setting)
+    if not all(0 <= amount <= MOST_SPENT for amount in amounts.values()):
+        text = f"MUSPROJ_{setting.upper()} holds what no budget is: a number from 0 to {MOST_SPENT:.15g}."
+        raise ConfigurationError(text, setting=setting)
     return amounts
 
 

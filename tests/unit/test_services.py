@@ -16,12 +16,13 @@ from musproj.application.http_profile import read_profile
 from musproj.application.remote_policy import RemotePolicy
 from musproj.domain.keys import ObjectKey
 from musproj.domain.remote import Cost, RemoteOp
-from musproj.errors import ConfigurationError, UnknownPluginError
+from musproj.errors import ConfigurationError, CorruptRecordError, UnknownPluginError
 from musproj.ports.plugin import OpenedMetadata, OpenedStorage
-from musproj.ports.remote import Caps
+from musproj.ports.remote import MOST_CALLS_PER_MINUTE, MOST_SPENT, Caps
 from musproj.ports.storage import SignedRequest, SignedUrls
 from musproj.services import ConfiguredServices, keys_of, outside_of, pairs, policy_of, read_key
 from musproj.testing.clock import FakeClock
+from musproj.worker.line import AskAccount, account_arguments
 
 KEY = "key-that-nobody-may-see"
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -269,6 +270,34 @@ def test_a_budget_that_is_no_number_is_told_by_its_setting(setting, entry, words
     with pytest.raises(ConfigurationError, match=f"MUSPROJ_{setting.upper()} {words}") as caught:
         policy_of(Settings(**{setting: (entry,)}))
     assert caught.value.facts["setting"] == setting
+
+
+@pytest.mark.parametrize("setting", ["budget_per_job", "budget_per_day"])
+@pytest.mark.parametrize("amount", ["-1", "nan", "inf", "1000000001", "1e999"])
+def test_a_budget_has_bounds(setting, amount):
+    with pytest.raises(ConfigurationError, match=f"MUSPROJ_{setting.upper()} .* from 0 to 1000000000"):
+        policy_of(Settings(**{setting: (f"lalal={amount}",)}))
+
+
+@pytest.mark.parametrize(
+    ("method", "name", "most"),
+    [
+        ("take", "per_minute", MOST_CALLS_PER_MINUTE),
+        ("take", "burst", MOST_CALLS_PER_MINUTE),
+        ("spend", "limit", MOST_SPENT),
+        ("spend", "amount", MOST_SPENT),
+    ],
+)
+def test_what_may_be_configured_may_be_asked_by_a_run(method, name, most):
+    """Else its process would be ended for it."""
+    whole = {
+        "take": {"account": "box:default", "per_minute": 1, "burst": 1},
+        "spend": {"account": "box:default", "day": "2026-01-01", "token": "t", "amount": 1.0, "limit": 1.0},
+    }[method]
+
+    assert account_arguments(AskAccount(method, whole | {name: most}))
+    with pytest.raises(CorruptRecordError):
+        account_arguments(AskAccount(method, whole | {name: most + 1}))
 
 
 def test_budgets_are_told_by_service():

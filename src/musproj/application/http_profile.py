@@ -18,7 +18,7 @@ from musproj.application.toml_file import read_toml
 from musproj.application.toml_table import Table
 from musproj.errors import ConfigurationError
 from musproj.ports.processor import Port
-from musproj.ports.remote import RemoteState
+from musproj.ports.remote import MOST_CALLS_PER_MINUTE, MOST_SPENT, RemoteState
 
 NAME: Final = re.compile(r"[a-z0-9_-]{1,32}")
 STATES: Final = {
@@ -35,6 +35,8 @@ STATES: Final = {
 _HOST: Final = re.compile(r"(\*\.)?[^\s/:@*?#\\]+")
 _KNOWN_OP: Final = ("id", "token", "upload_ref")
 """What is known of an operation once it was submitted."""
+_MOST_COST: Final = MOST_SPENT / 10_000
+"""For a minute: an input of a week, 10,080 minutes, is about where the estimate could no longer be told."""
 
 
 @attrs.frozen(kw_only=True)
@@ -221,8 +223,8 @@ def _profile(top: Table, folder: Path) -> HttpProfile:
         idempotency_header=top.maybe("idempotency_header", top.header),
         tag_field=top.maybe("tag_field", lambda name: _body_place(top, name, submit)),
         webhook_field=top.maybe("webhook_field", lambda name: _body_place(top, name, submit)),
-        calls_per_minute=top.number("calls_per_minute", 60.0, above=0),
-        burst=top.count("burst", 10),
+        calls_per_minute=top.number("calls_per_minute", 60.0, above=0, most=MOST_CALLS_PER_MINUTE),
+        burst=top.count("burst", 10, most=MOST_CALLS_PER_MINUTE),
         max_running=top.count("max_running", 50),
         hosts=_hosts(top),
         cost=top.maybe("cost", lambda name: _cost(top.table(name))),
@@ -263,14 +265,22 @@ def _key(table: Table, folder: Path) -> KeyHeader:
     prefix = table.string("prefix", "Bearer ")
     if not prefix.isascii() or not prefix.isprintable():
         raise table.wrong("prefix", "must be a text of ASCII letters")
-    file = table.maybe("file", table.text)
+    file = table.maybe("file", lambda name: _key_file(table, name, folder))
     key = KeyHeader(
         header=table.header("header", "Authorization"),
         prefix=prefix,
-        file=folder / Path(file).expanduser() if file is not None else None,
+        file=file,
     )
     table.end()
     return key
+
+
+def _key_file(table: Table, name: str, folder: Path) -> Path:
+    text = table.text(name)
+    try:
+        return folder / Path(text).expanduser()
+    except RuntimeError as exc:
+        raise table.wrong(name, f"begins with a home that nobody has here: {text.partition('/')[0]}") from exc
 
 
 def _upload(table: Table, given: Collection[str]) -> UploadCall:
@@ -361,7 +371,7 @@ def _listing(table: Table) -> ListCall:
 
 
 def _cost(table: Table) -> CostRate:
-    cost = CostRate(unit=table.text("unit", "minute"), per_minute=table.number("per_minute", 0.0))
+    cost = CostRate(unit=table.text("unit", "minute"), per_minute=table.number("per_minute", 0.0, most=_MOST_COST))
     table.end()
     return cost
 

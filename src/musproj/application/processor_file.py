@@ -5,6 +5,7 @@ What is wrong with a table is told by a ValueError or TypeError that names the k
 
 import re
 from collections.abc import Iterable, Mapping
+from keyword import iskeyword
 from typing import Any, Literal, cast
 
 import attrs
@@ -12,9 +13,12 @@ from attrs.validators import and_, ge, in_, instance_of, le
 
 from musproj.ports.processor import Port
 
-PLACEHOLDER = re.compile(r"\{([a-z_][a-z0-9_]*(?:\.[a-z_][a-z0-9_]*)?)\}", re.IGNORECASE)
+PLACEHOLDER = re.compile(r"\{([a-z_\x80-\U0010ffff][a-z0-9_.\x80-\U0010ffff-]*)\}", re.IGNORECASE)
+"""A name in braces; wider than what names are, so that one that is mistaken is told, and never goes through as text."""
 PUBLISHES = ("version", "attachment")
 
+_PARAM = re.compile(r"[a-z][a-z0-9_]*", re.IGNORECASE | re.ASCII)
+"""It becomes an argument of Python's, which drops a leading _ and takes other letters as their like (PEP 3131)."""
 _KINDS: Mapping[str, type] = {"number": float, "integer": int, "boolean": bool}
 _OUTPUT_KEYS = {"extension", "kind", "media_type"}
 
@@ -78,8 +82,10 @@ def params_class(name: str, tables: Mapping[str, Any]) -> type:
 
 
 def _param(name: str, table: Any) -> tuple[Any, Any]:
-    if not name.isidentifier() or not isinstance(table, dict):
-        raise ValueError(f"params.{name} must be a table, and its name one of letters, digits and _")
+    if not _PARAM.fullmatch(name) or not isinstance(table, dict):
+        raise ValueError(f"params.{name} must be a table, and its name one of the letters a-z, digits and _")
+    if iskeyword(name) or name == "self":
+        raise ValueError(f"params.{name}: a parameter cannot have this name, which Python keeps for itself")
     facts = cast("dict[str, Any]", table)
     unknown = facts.keys() - {"type", "default", "min", "max", "unit", "description", "choices"}
     if unknown or "default" not in facts:
@@ -88,11 +94,12 @@ def _param(name: str, table: Any) -> tuple[Any, Any]:
         )
     metadata = {key: facts[key] for key in ("unit", "description") if key in facts}
     if facts.get("type") == "choice":
-        choices = tuple(facts.get("choices", ()))
+        given = facts.get("choices")
+        choices = tuple(cast("list[object]", given)) if isinstance(given, list) else ()
         if not choices or not all(isinstance(choice, str) for choice in choices):
             raise ValueError(f"params.{name}: choices must be texts")
         return attrs.field(default=facts["default"], validator=in_(choices), metadata=metadata), Literal[choices]
-    kind = _KINDS.get(facts.get("type", ""))
+    kind = _KINDS.get(str(facts.get("type", "")))
     if kind is None:
         raise ValueError(f"params.{name}: type must be one of: {', '.join((*_KINDS, 'choice'))}")
     if kind is bool:
@@ -110,4 +117,7 @@ def _number(name: str, key: str, value: object, kind: type) -> Any:
     allowed = int if kind is int else (int, float)
     if isinstance(value, bool) or not isinstance(value, allowed):
         raise TypeError(f"params.{name}: {key} must be {'an integer' if kind is int else 'a number'}")
-    return kind(value)
+    try:
+        return kind(value)
+    except OverflowError as exc:
+        raise ValueError(f"params.{name}: {key} is too large") from exc

@@ -1,6 +1,7 @@
 """A table of a TOML file that is read key by key, so that every mistake is told with the key's whole name."""
 
 import re
+import sys
 from collections.abc import Callable, Collection, Mapping
 from difflib import get_close_matches
 from typing import Any, Final, TypeVar, cast
@@ -9,6 +10,8 @@ from musproj.application.http_template import is_pointer
 from musproj.application.processor_file import placeholders, refuse_unknown
 
 T = TypeVar("T")
+
+_MOST: Final = sys.float_info.max
 
 _HEADER: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}", re.ASCII)  # RFC 9110, 5.6.2
 _OUR_HEADERS: Final = frozenset({
@@ -83,18 +86,21 @@ class Table:
             raise self.wrong(key, "must be a text of one line")
         return value
 
-    def number(self, key: str, default: float, *, above: float | None = None) -> float:
+    def number(self, key: str, default: float, *, above: float | None = None, most: float = _MOST) -> float:
         """Take a number that is not negative."""
-        value = float(self._take(key, int | float, default))
-        if not 0 <= value < float("inf") or (above is not None and value <= above):
-            raise self.wrong(key, "must be a number from 0" if above is None else f"must be a number above {above:g}")
-        return value
+        value: int | float = self._take(key, int | float, default)
+        if not 0 <= value <= most or (above is not None and value <= above):
+            lower = "from 0" if above is None else f"above {above:g}"
+            raise self.wrong(key, f"must be a number {lower}{f', and {most:.15g} at most' if most < _MOST else ''}")
+        return float(value)
 
-    def count(self, key: str, default: int) -> int:
+    def count(self, key: str, default: int, *, most: int | None = None) -> int:
         """Take a positive integer."""
         value: int = self._take(key, int, default)
         if value < 1:
             raise self.wrong(key, "must be at least 1")
+        if most is not None and value > most:
+            raise self.wrong(key, f"must be {most} at most")
         return value
 
     def one_of(self, key: str, known: Collection[str], default: str) -> str:

@@ -10,7 +10,7 @@ from musproj.application.remote_calls import called
 from musproj.cli.guarded import guarded
 from musproj.composition import open_catalog, profiles_of
 from musproj.ports.findings import Finding
-from musproj.ports.remote import CallError, RemoteAccounts
+from musproj.ports.remote import CallClass, CallError, RemoteAccounts
 from musproj.services import ConfiguredServices, policy_of
 
 MANY = 1_000
@@ -34,31 +34,40 @@ def examine_keys(settings: Settings) -> Iterator[Finding]:
     services = ConfiguredServices(settings, profiles_of(open_catalog(settings).extra))
     try:
         for name in sorted(services.configured()):
-            yield from guarded(name, partial(_asked, services, name))
+            yield from guarded(name, partial(_key, services, name))
         yield from _budgets(settings, services)
     finally:
         services.close()
 
 
-def _asked(services: ConfiguredServices, name: str) -> Iterator[Finding]:
-    """Yield whether the account answers, and what is left on it."""
+def _key(services: ConfiguredServices, name: str) -> Iterator[Finding]:
+    finding, _ = _asked(services, name)
+    yield finding
+
+
+def _asked(services: ConfiguredServices, name: str) -> tuple[Finding, bool]:
+    """Return what is left on the account, and whether it answered."""
+    service = services.open(name)
     try:
-        balance = called(services.open(name).balance)
+        balance = called(service.balance)
     except CallError as exc:
-        yield Finding(name, "problem", exc.message, f"Look at the key and the account of {name}.")
-        return
-    if balance is None:
-        yield Finding(name, "ok", "not asked: it tells no balance")
-        return
-    left, unit = balance
-    yield Finding(name, "ok" if left > 0 else "problem", f"answers; left: {left:.6g} {unit}")
+        is_there = exc.kind in (CallClass.AUTH, CallClass.QUOTA, CallClass.REJECTED)
+        where = "key and the account" if is_there else "address, and whether it can be reached: the one"
+        return Finding(name, "problem", exc.message, f"Look at the {where} of {name}."), False
+    if balance is not None:
+        left, unit = balance
+        return Finding(name, "ok" if left > 0 else "problem", f"answers; left: {left:.6g} {unit}"), True
+    if service.caps.tells_balance:
+        fix = f"Look at the account of {name}."
+        return Finding(name, "warning", "answers, but what is left cannot be read from its answer", fix), True
+    return Finding(name, "ok", "not asked: it tells no balance"), False
 
 
 def _used(mp: MusProj, accounts: RemoteAccounts, name: str) -> Iterator[Finding]:
-    service, works = mp.services.open(name), False
-    for finding in _asked(mp.services, name):
-        works = finding.status == "ok" and finding.detail.startswith("answers")
-        yield attrs.evolve(finding, detail=f"{finding.detail}; jobs there: {accounts.running(name)}")
+    service = mp.services.open(name)
+    finding, has_answered = _asked(mp.services, name)
+    works = has_answered and finding.status != "problem"
+    yield attrs.evolve(finding, detail=f"{finding.detail}; jobs there: {accounts.running(name)}")
     pause = next((pause for pause in accounts.pauses() if pause.account == service.key), None)
     if pause is not None and works:
         accounts.resume(service.key)

@@ -22,6 +22,11 @@ DEFAULT_ACCOUNT = "default"
 ASSUMED_S = 3_600.0
 """Length of an input whose length is unknown, in estimates and deadlines."""
 
+MOST_CALLS_PER_MINUTE = 100_000
+"""Of an account's rate, and of its burst: what a job's process may ask for."""
+MOST_SPENT = 1e9
+"""Of a cost or a budget, in any unit: what a job's process may tell."""
+
 KEY_USED = "idempotency_key_used"
 """Code of the failure that says that a key has led to a task, whose id is not told again."""
 
@@ -101,6 +106,8 @@ class Caps:
     task_life: timedelta | None = None
     max_upload_bytes: int | None = None
     max_running: int = 50
+    tells_balance: bool = False
+    """`balance` calls it; where that returns None all the same, it answered and was not understood."""
 
 
 class RemoteState(Enum):
@@ -255,7 +262,10 @@ class RemoteService(Protocol):
 
     @abstractmethod
     def balance(self) -> tuple[float, str] | None:
-        """Return what is left on the account, and its unit; None where the service does not tell, nothing is called."""
+        """Return what is left on the account, and its unit; None where that is not told.
+
+        Nothing is called where `tells_balance` is not among what it can do.
+        """
 
     @abstractmethod
     def close(self) -> None:
@@ -324,7 +334,9 @@ class RemoteAccounts(Protocol):
 
     @abstractmethod
     def spend(self, account: str, day: str, token: str, amount: float, *, limit: float | None) -> float | None:
-        """Note that an operation is to cost so much that day, once; what was spent before where it is over `limit`.
+        """Note that an operation is to cost so much that day; None, or what the others cost where that is over `limit`.
 
-        The same operation again only changes its amount.
+        An operation counts once: the same one again changes its amount. The limit is looked at wherever the amount is
+        more than what is noted of the operation, as after it was given back by 0.0; what is refused changes nothing.
+        The same amount again, or less, is always noted: it was bought already.
         """

@@ -8,6 +8,7 @@ and deletes what it made. Against the fakes it shows what they assume.
 """
 
 import argparse
+import math
 import sys
 import tempfile
 import time
@@ -56,7 +57,7 @@ def auphonic_facts(service: Auphonic, source: RemoteInput, poll_s: float) -> Ite
     finally:
         service.cleanup(attrs.evolve(op, phase=RemotePhase.CANCELLED))
     yield "deleted twice", _said(lambda: service.cleanup(op))
-    left, unit = service.balance()
+    left, unit = _left(service)
     yield "left on the account", f"{left:.4g} {unit}"
 
 
@@ -65,20 +66,24 @@ def lalal_facts(service: Lalal, source: RemoteInput, poll_s: float) -> Iterator[
     task = lalal_task(LalalParams())
     op = service.upload(_new_op("lalal", service.estimate(task, source.duration)), task, source)
     try:
-        before, unit = service.balance()
+        before, unit = _left(service)
         op = service.submit(op, task, source, None)
         second = _said(lambda: service.submit(op, task, source, None).remote_id)
         yield "the same key at once", "the same task" if second == op.remote_id else second
         yield "known to check at once", str(service.poll([op])[op.token].state.value)
         yield from _result(service, op, poll_s)
         yield "the same key after the end", _said(lambda: service.submit(op, task, source, None).remote_id)
-        after, _ = service.balance()
+        after, _ = _left(service)
         yield f"{unit}s taken for {SECONDS} s", f"{before - after:.4g}"
     finally:
         service.cleanup(op)
     lost = attrs.evolve(op, upload_ref=UNKNOWN, token=operation_token(new_job_id(datetime.now(UTC))))
     yield "a split of an unknown source", _said(lambda: service.submit(lost, task, source, None))
     yield "deleting an unknown source", _said(lambda: service.cleanup(lost))
+
+
+def _left(service: RemoteService) -> tuple[float, str]:
+    return service.balance() or (math.nan, "unit")
 
 
 def _result(service: RemoteService, op: RemoteOp, poll_s: float) -> Iterator[Fact]:

@@ -260,6 +260,26 @@ def test_an_account_that_answers_again_goes_on(cli, asset, fakes, pause, pauses)
     assert "lalal paused" not in checks(cli("doctor", "--json"))
 
 
+def test_an_account_that_answers_without_its_balance_goes_on_too(cli, asset, fakes, pause, pauses):
+    pause("lalal:default")
+    fakes.fault(kind="status", path="minutes_left", code=200, body={"minutes_left": None})
+    ran = cli("doctor", "--json")
+    found = checks(ran)
+
+    assert ran.code == 0
+    assert (found["lalal"]["status"], found["lalal paused"]["status"]) == ("warning", "warning")
+    assert found["lalal"]["detail"] == "answers, but what is left cannot be read from its answer; jobs there: 0"
+    assert pauses() == []
+
+
+def test_an_account_with_nothing_left_stays_paused(cli, asset, fakes, pause, pauses):
+    fakes.reset(balance_minutes=0)
+    pause("lalal:default")
+
+    assert checks(cli("doctor", "--json"))["lalal paused"]["status"] == "problem"
+    assert pauses() == ["lalal:default"]
+
+
 def test_an_account_that_does_not_answer_stays_paused(cli, asset, fakes, pause, pauses, monkeypatch):
     pause("lalal:default")
     monkeypatch.setenv("MUSPROJ_LALAL_KEY", "wrong")

@@ -160,6 +160,17 @@ def test_several_inputs_and_outputs(command, run):
     assert [port.kind for port in processor.spec.outputs] == ["first", "two"]
 
 
+def test_names_of_any_letters_are_filled(command, run):
+    arguments = ("{größe}", "{output.my-out}", "{output.größe}")
+    outputs = {"my-out": {"extension": "wav"}, "größe": {"extension": "wav"}}
+    copies = COPY + "shutil.copy(sys.argv[1], sys.argv[3])"
+
+    outcome, _, source = run(command(copies, arguments, inputs=["größe"], outputs=outputs))
+
+    assert list(outcome.files) == ["my-out", "größe"]
+    assert all(np.array_equal(decode(path), source) for path in outcome.files.values())
+
+
 def test_it_travels_to_another_process(command, run):
     outcome, _, source = run(pickle.loads(pickle.dumps(command(COPY))))
 
@@ -183,6 +194,14 @@ def test_it_travels_to_another_process(command, run):
         (TEMPO.replace("default = 1.25", "default = 9.0"), "factor"),
         (TEMPO.replace("default = 1.25", ""), "default is missing"),
         (TEMPO.replace('type = "number"', 'type = "choice"\nchoices = [1]'), "choices must be texts"),
+        (TEMPO.replace('type = "number"', 'type = "choice"\nchoices = 3'), "params.factor: choices must be texts"),
+        (TEMPO.replace("params.factor", "params.from"), "params.from: a parameter cannot have this name"),
+        (
+            TEMPO.replace("[params.factor", '[params."größe"').replace("{params.factor", "{params.größe"),
+            "params.größe must be a table, and its name",
+        ),
+        (TEMPO.replace("{params.factor}", "{params.größe}"), "{params.größe} is unknown"),
+        (TEMPO.replace("{output}", "{output.my-out}"), "{output.my-out} is unknown"),
     ],
     ids=str,
 )

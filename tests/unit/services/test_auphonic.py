@@ -522,6 +522,14 @@ def test_what_it_can_do(takes_urls):
     assert (caps.max_upload_bytes, caps.task_life) == (None, None)
 
 
+@pytest.mark.parametrize("left", [None, "2.5", -1, True, 10**400], ids=str)
+def test_what_is_left_and_cannot_be_read_is_not_nothing(left):
+    auphonic = service(Wire({"credits": left}, {}, {"credits": 0}))
+
+    assert auphonic.caps.tells_balance
+    assert [auphonic.balance() for _ in range(3)] == [None, None, (0.0, "credit_hour")]
+
+
 def test_it_shows_no_key():
     auphonic = service(Wire())
     assert (auphonic.name, auphonic.account) == ("auphonic", "default")

@@ -530,9 +530,17 @@ def test_what_it_can_do():
 )
 def test_what_it_cannot_do_is_no_call(call):
     wire = Wire()
-    with pytest.raises(NotImplementedError):
+    with pytest.raises(CallError, match=r"LALAL\.AI") as caught:
         call(service(wire))
-    assert wire.said == []
+    assert (caught.value.kind, wire.said) == (CallClass.FATAL, [])
+
+
+@pytest.mark.parametrize("left", [None, "12.5", -1, True, 10**400], ids=str)
+def test_what_is_left_and_cannot_be_read_is_not_nothing(left):
+    lalal = service(Wire({"minutes_left": left}, {}, {"minutes_left": 0}))
+
+    assert lalal.caps.tells_balance
+    assert [lalal.balance() for _ in range(3)] == [None, None, (0.0, "minute")]
 
 
 def test_it_shows_no_key():

@@ -99,8 +99,9 @@ class LocalAccounts(RemoteAccounts):
                 """,
                 (account, f"spent:{day}:", f"spent:{day};", name),
             ).fetchone()[0]
-            is_known = _row(connection, account, name) is not None
-            if limit is not None and not is_known and before + amount > limit:
+            known = _row(connection, account, name)
+            is_more = known is None or amount > float(known[0])
+            if limit is not None and is_more and before + amount > limit:
                 return float(before)
             now = self._clock.now()
             _put(connection, account, name, repr(amount), to_millis(now + _KEEP_SPENT))

@@ -78,7 +78,8 @@ class MemoryAccounts(RemoteAccounts):
         with self._state.lock:
             costs = self._spent.setdefault((account, day), {})
             before = sum(cost for other, cost in costs.items() if other != token)
-            if limit is not None and token not in costs and before + amount > limit:
+            is_more = token not in costs or amount > costs[token]
+            if limit is not None and is_more and before + amount > limit:
                 return before
             costs[token] = amount
             return None

@@ -57,8 +57,9 @@ _SPEND = Script(
 local before = 0
 local costs = redis.call('HGETALL', KEYS[1])
 for i = 1, #costs, 2 do if costs[i] ~= ARGV[1] then before = before + tonumber(costs[i + 1]) end end
-local known = redis.call('HEXISTS', KEYS[1], ARGV[1]) == 1
-if ARGV[3] ~= '' and not known and before + tonumber(ARGV[2]) > tonumber(ARGV[3]) then return tostring(before) end
+local known = redis.call('HGET', KEYS[1], ARGV[1])
+local more = not known or tonumber(ARGV[2]) > tonumber(known)
+if ARGV[3] ~= '' and more and before + tonumber(ARGV[2]) > tonumber(ARGV[3]) then return tostring(before) end
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
 redis.call('EXPIRE', KEYS[1], ARGV[4])
 return false

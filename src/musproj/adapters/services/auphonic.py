@@ -67,7 +67,7 @@ class Auphonic(HttpAccount):
         """What Auphonic documents; its rate limits are not among that."""
         return Caps(
             has_drafts=True, has_tags=True, takes_urls=self.takes_urls, sends_hints=True, has_free_restarts=True,
-            calls_per_minute=60.0, burst=10, max_running=50,
+            calls_per_minute=60.0, burst=10, max_running=50, tells_balance=True,
         )  # fmt: skip
 
     def estimate(self, task: RemoteTask, duration: float | None) -> Cost:  # noqa: ARG002 - outputs are free
@@ -149,9 +149,10 @@ class Auphonic(HttpAccount):
             if self._is_ours(op, production):
                 self._delete(required_id(production, "uuid"))
 
-    def balance(self) -> tuple[float, str]:
-        """Return the hours that are left."""
-        return sensible(self._call("GET", "user.json").get("credits")) or 0.0, CREDIT_HOUR
+    def balance(self) -> tuple[float, str] | None:
+        """Return the hours that are left; None where the answer does not tell."""
+        left = sensible(self._call("GET", "user.json").get("credits"))
+        return None if left is None else (left, CREDIT_HOUR)
 
     # ── what it says ──
 

@@ -65,7 +65,7 @@ class Lalal(HttpAccount):
         """What it documents: 30 questions a minute, of which 24 + 4 at most are asked."""
         return Caps(
             idempotency="until_start", poll_batch=200, calls_per_minute=24.0, burst=4, limits_polls_alone=True, upload_life=LIFE,
-            task_life=LIFE, max_upload_bytes=MAX_BYTES, max_running=50,
+            task_life=LIFE, max_upload_bytes=MAX_BYTES, max_running=50, tells_balance=True,
         )  # fmt: skip
 
     def estimate(self, task: RemoteTask, duration: float | None) -> Cost:
@@ -73,9 +73,13 @@ class Lalal(HttpAccount):
         seconds = ASSUMED_S if duration is None else duration
         return Cost(unit=MINUTE, estimate=seconds * _stems(task) / 60)
 
-    def create(self, op: RemoteOp, task: RemoteTask, source: RemoteInput, hook: str | None) -> RemoteOp:
-        """Do nothing: it has no drafts."""
-        raise NotImplementedError
+    def create(self, op: RemoteOp, task: RemoteTask, source: RemoteInput, hook: str | None) -> RemoteOp:  # noqa: ARG002 - the port's signature
+        """Refuse: there are no drafts.
+
+        Raises:
+            CallError: always.
+        """
+        raise CallError(CallClass.FATAL, "LALAL.AI knows no drafts")
 
     def upload(self, op: RemoteOp, task: RemoteTask, source: RemoteInput) -> RemoteOp:  # noqa: ARG002 - one for all tasks
         """Send the input, block by block."""
@@ -109,9 +113,13 @@ class Lalal(HttpAccount):
             raise _meant(exc) from exc
         return attrs.evolve(op, remote_id=required_id(answer, "task_id", is_effect=True))
 
-    def find(self, op: RemoteOp) -> RemoteOp | None:
-        """Do nothing: it has no list."""
-        raise NotImplementedError
+    def find(self, op: RemoteOp) -> RemoteOp | None:  # noqa: ARG002 - the port's signature
+        """Refuse: there is no list.
+
+        Raises:
+            CallError: always.
+        """
+        raise CallError(CallClass.FATAL, "LALAL.AI lists no tasks")
 
     def poll(self, ops: Sequence[RemoteOp]) -> Mapping[str, Update]:
         """Ask for all of them at once."""
@@ -141,9 +149,10 @@ class Lalal(HttpAccount):
             if not is_refusal(exc):  # it is gone, or never was
                 raise
 
-    def balance(self) -> tuple[float, str]:
-        """Return the minutes that are left."""
-        return sensible(self.api.call("POST", "limits/minutes_left/").get("minutes_left")) or 0.0, MINUTE
+    def balance(self) -> tuple[float, str] | None:
+        """Return the minutes that are left; None where the answer does not tell."""
+        left = sensible(self.api.call("POST", "limits/minutes_left/").get("minutes_left"))
+        return None if left is None else (left, MINUTE)
 
     def _check(self, task_ids: Sequence[str]) -> Mapping[str, Any]:
         answer = self.api.call("POST", "check/", json={"task_ids": list(task_ids)})

@@ -1,8 +1,6 @@
 """A service that a profile describes: the user's own GPU box, or any API of submit, poll and fetch."""
 
-import math
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, Self, cast
 
 import attrs
@@ -32,10 +30,8 @@ from musproj.ports.remote import (
     RemoteOutput,
     RemoteState,
     Update,
+    sensible,
 )
-
-LIST_PAUSE_S: Final = 5.0
-"""After which a list that does not have ours is asked once more: what was just made may come late."""
 
 _GONE: Final = frozenset({404, 410})
 _NONE_TO_STOP: Final = frozenset({404, 409, 410})
@@ -50,7 +46,6 @@ class ProfileService(HttpAccount):
     """Scheme and authority of its base URL."""
     secrets: tuple[str, ...] = attrs.field(repr=False)
     """What no text may show."""
-    sleep: Callable[[float], None] = time.sleep
 
     @classmethod
     def of(
@@ -60,7 +55,6 @@ class ProfileService(HttpAccount):
         *,
         transport: httpx.BaseTransport,
         private: frozenset[str] = frozenset(),
-        sleep: Callable[[float], None] = time.sleep,
     ) -> Self:
         """Call it with `key`, empty for none, through `transport`, which is closed with it.
 
@@ -69,7 +63,6 @@ class ProfileService(HttpAccount):
             key: without the profile's prefix.
             transport: should be a `GuardedTransport` that permits the same `private`.
             private: `host:port` entries that may be called by http and on their port, for API and results.
-            sleep: waits.
 
         Raises:
             ConfigurationError: the service is to be called by http, and is none of `private`.
@@ -89,7 +82,6 @@ class ProfileService(HttpAccount):
             profile=profile,
             origin=origin,
             secrets=(key,) if key else (),
-            sleep=sleep,
         )
 
     @property
@@ -146,11 +138,12 @@ class ProfileService(HttpAccount):
             headers={"Content-Length": str(file.stat().st_size), "Content-Type": OCTET_STREAM},
             read_timeout=UPLOAD_ANSWER_S,
         )
-        ref = identity(pick(answer, call.ref_pointer))
+        said = pick(answer, call.ref_pointer)
+        if isinstance(said, str) and set(said) & set("?#"):
+            raise CallError(CallClass.REJECTED, f"{self.name} names the upload by a signed address, which is not kept")
+        ref = identity(said)
         if ref is None:
             raise self._unreadable(CallClass.REJECTED, "upload.ref_pointer", call.ref_pointer)
-        if "?" in ref or "#" in ref:
-            raise CallError(CallClass.REJECTED, f"{self.name} names the upload by a signed address, which is not kept")
         return op.enter(RemotePhase.STAGED, input_mode="upload", upload_ref=ref)
 
     def submit(self, op: RemoteOp, task: RemoteTask, source: RemoteInput, hook: str | None) -> RemoteOp:
@@ -181,15 +174,12 @@ class ProfileService(HttpAccount):
         return attrs.evolve(op, remote_id=remote_id)
 
     def find(self, op: RemoteOp) -> RemoteOp | None:
-        """Look for the operation's tag in the service's list, twice: what is new may come into it late.
+        """Look for the operation's tag in the service's list.
 
         Raises:
             CallError: the call failed, or the profile has no list.
         """
         found = self._listed(op)
-        if found is None:
-            self.sleep(LIST_PAUSE_S)
-            found = self._listed(op)
         return None if found is None else op.enter(RemotePhase.SUBMITTED, remote_id=found)
 
     def _listed(self, op: RemoteOp) -> str | None:
@@ -242,9 +232,8 @@ class ProfileService(HttpAccount):
     def _fraction(self, answer: Mapping[str, Any]) -> float | None:
         poll = self.profile.poll
         said = ABSENT if poll.progress_pointer is None else pick(answer, poll.progress_pointer)
-        if isinstance(said, bool) or not isinstance(said, int | float) or not math.isfinite(said):
-            return None
-        return min(1.0, max(0.0, said / poll.progress_max))
+        done = sensible(said)
+        return None if done is None else min(1.0, done / poll.progress_max)
 
     def _fault(self, answer: Mapping[str, Any]) -> RemoteFault:
         pointer = self.profile.error_pointer

@@ -188,13 +188,38 @@ class AccountLaws(LedgerContract):
         assert spend("four", 0.25, limit=10.0) == 10.0
 
     def test_an_operation_is_paid_once(self, accounts: RemoteAccounts) -> None:
-        """The same one again changes what it costs, whatever the limit: it was bought already."""
+        """The same one again, at the same cost or less, whatever the limit: it was bought already."""
         spend = partial(accounts.spend, ACCOUNT, DAY)
         for amount in (6.0, 6.0, 2.5):
             assert spend("one", amount, limit=10.0) is None
         assert spend("two", 7.5, limit=10.0) is None
-        assert spend("one", 4.5, limit=10.0) is None
-        assert spend("three", 0.5, limit=10.0) == 12.0
+        for limit in (10.0, 5.0):
+            assert spend("two", 7.5, limit=limit) is None
+            assert spend("one", 2.5, limit=limit) is None
+        assert spend("one", 2.0, limit=5.0) is None
+        assert spend("three", 1.0, limit=10.0) == 9.5
+
+    def test_an_operation_that_gets_dearer_is_held_to_the_limit(self, accounts: RemoteAccounts) -> None:
+        """It is refused as a new one is, which leaves what was noted of it; where there is no limit, it is noted."""
+        spend = partial(accounts.spend, ACCOUNT, DAY)
+        assert spend("one", 2.5, limit=10.0) is None
+        assert spend("two", 7.0, limit=10.0) is None
+        assert spend("one", 3.0, limit=10.0) is None
+        assert spend("one", 3.1, limit=10.0) == 7.0
+        assert spend("three", 0.5, limit=10.0) == 10.0
+        assert spend("one", 4.5, limit=None) is None
+        assert spend("three", 0.5, limit=10.0) == 11.5
+
+    def test_what_was_given_back_is_bought_anew(self, accounts: RemoteAccounts) -> None:
+        """Another operation may have had the money since."""
+        spend = partial(accounts.spend, ACCOUNT, DAY)
+        assert spend("one", 6.0, limit=10.0) is None
+        assert spend("one", 0.0, limit=None) is None
+        assert spend("two", 6.0, limit=10.0) is None
+        assert spend("one", 6.0, limit=10.0) == 6.0
+        assert spend("one", 0.0, limit=10.0) is None
+        assert spend("one", 4.0, limit=10.0) is None
+        assert spend("three", 0.5, limit=10.0) == 10.0
 
     def test_days_and_accounts_are_counted_apart(self, accounts: RemoteAccounts) -> None:
         """And where there is no limit, all is noted."""
