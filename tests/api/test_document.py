@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import select
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -54,10 +55,23 @@ def url(tmp_path_factory) -> Iterator[str]:
     environ = {**outside, "MUSPROJ_DATA": str(folder), "MUSPROJ_API_KEY": KEY}
     command = [sys.executable, "-m", "musproj", "serve", "--no-worker", "--json", "--port", "0"]
     with subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout
-        yield json.loads(process.stdout.readline())["api"]
-        process.terminate()
-        assert process.wait(PATIENCE_SECONDS) == 0
+        try:
+            yield json.loads(first_line(process))["api"]
+        finally:  # whatever happened: leaving the block waits for its end
+            process.terminate()
+            try:
+                code = process.wait(PATIENCE_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                raise
+        assert code == 0
+
+
+def first_line(process: subprocess.Popen[str]) -> str:
+    assert process.stdout
+    ready, _, _ = select.select([process.stdout], [], [], PATIENCE_SECONDS)
+    assert ready, "the server says nothing"
+    return process.stdout.readline()
 
 
 KNOWN = Known([], [])

@@ -1,6 +1,8 @@
 """The examples that `--help` shows run as they are written, in a shell."""
 
+import contextlib
 import os
+import select
 import shutil
 import signal
 import subprocess
@@ -22,6 +24,7 @@ musproj work --burst --isolation inline -q
 musproj submit enhance "$asset" -q
 """
 """One asset, a job that succeeded and one that waits."""
+PATIENCE = 30.0
 
 
 def examples():
@@ -85,18 +88,35 @@ def test_a_server_runs_until_it_is_stopped(installed, line, free_port):
         stderr=subprocess.PIPE,
         text=True,
     )
-    first = running.stdout.readline()
-    running.send_signal(signal.SIGTERM)
-    _, complaint = running.communicate(timeout=30)
+    try:
+        ready, _, _ = select.select([running.stdout], [], [], PATIENCE)
+        first = running.stdout.readline() if ready else ""
+        running.send_signal(signal.SIGTERM)
+        _, complaint = running.communicate(timeout=PATIENCE)
+    finally:
+        running.kill()
 
     assert first == f"api\thttp://127.0.0.1:{port}\n"
     assert (running.returncode, "error" in complaint) == (0, False)
 
 
 def shell(text, folder):
-    return subprocess.run(
-        ["sh", "-c", text], cwd=folder, env=environment(), capture_output=True, text=True, check=False, timeout=60
-    )
+    command = ["sh", "-c", text]
+    with subprocess.Popen(
+        command,
+        cwd=folder,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as running:
+        try:
+            out, complaint = running.communicate(timeout=60)
+        finally:  # also what it left in the background
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(running.pid, signal.SIGKILL)
+    return subprocess.CompletedProcess(command, running.returncode, out, complaint)
 
 
 def environment(**more):
