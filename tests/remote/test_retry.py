@@ -74,7 +74,7 @@ def test_a_finished_result_that_was_wrong_is_fetched_anew(harness, job_type):
 @SERVICES
 @WHEN
 def test_a_result_that_expired_is_looked_for_once_more(harness, job_type, is_cleaned):
-    faults = [{"kind": "status", "code": 404, "path": "(s3|cdn)", "times": 2}]
+    faults = [{"kind": "status", "code": 404, "path": "(s3|cdn)", "times": 6}]  # three times, under two addresses each
     job = failed(harness, job_type, is_cleaned=is_cleaned, faults=faults)
     assert job.error.code == "remote_result_expired"
     again = retried(harness, job)
@@ -180,6 +180,29 @@ def test_a_job_that_died_at_its_purchase_and_was_cancelled_is_paid_for_once(harn
     again = retried(harness, job)
     assert again.is_terminal
     assert len(harness.fakes.state()["bills"]) <= 1
+
+
+@pytest.mark.parametrize("has_bought", [False, True])
+def test_what_an_heir_works_with_is_not_deleted_by_its_forerunner(harness, has_bought):
+    """A draft has the name that both have: deleting it by that name would end work that was paid for."""
+    harness.drive(harness.submit("auphonic"))
+    number = harness.points.names.index("auphonic.create:after") + 1
+    harness.fakes.reset()
+    job = harness.drive(harness.submit("auphonic"), crashes=[number], until=lambda _: harness.points.crashed)
+    harness.mp.jobs.cancel(DEFAULT_OWNER, job.job_id)
+    job = harness.drive(job, until=lambda job: job.is_terminal)
+    assert (job.remote.intent, job.remote.remote_id, harness.fakes.state()["live"]) == ("create", None, 1)
+
+    again = retry(harness, job)
+    if has_bought:
+        harness.step(again)
+        assert harness.now(again).remote.phase is RemotePhase.SUBMITTED
+    harness.poll()
+
+    assert (harness.now(job).remote.cleanup_due, harness.fakes.state()["live"]) == (None, 1)
+    again = harness.drive(again)
+    assert again.status is JobStatus.SUCCEEDED, again.error
+    harness.check(again)
 
 
 def test_two_retries_are_one(harness):

@@ -1,5 +1,6 @@
 """A run's use of its account: the right to a call, a place among those that run, and money."""
 
+import logging
 from datetime import timedelta
 
 import attrs
@@ -16,6 +17,23 @@ SHORTEST_WAIT_S = 0.1
 _WHY = {RemoteAuthError.code: "its key is refused", RemoteQuotaError.code: "it has nothing left to pay with"}
 
 
+_SILENT = "it does not answer"
+
+log = logging.getLogger("musproj.services")
+
+
+def paused(service: RemoteService, fault: RemoteFault) -> str:
+    """Return the stage of a job whose account is stopped because of `fault`."""
+    return f"paused: {service.name}: {_WHY.get(fault.code, _SILENT)}"
+
+
+def stop_account(accounts: RemoteAccounts, service: RemoteService, fault: RemoteFault, life: timedelta) -> None:
+    """Stop the account until somebody mended it, or for `life`, and say so."""
+    accounts.pause(service.key, fault, life)
+    facts = {"action": "account_paused", "account": service.key}
+    log.error("%s is paused: %s", service.key, fault.message, extra=facts)
+
+
 @attrs.frozen(kw_only=True)
 class AccountUse:
     """What has to hold before a call; where it does not, the job waits without a worker."""
@@ -27,20 +45,28 @@ class AccountUse:
     record: OpRecord
 
     def heed_pause(self) -> None:
-        """Wait where the account is stopped; for want of money, only what would be bought waits."""
+        """Wait where the account is stopped; for want of money, only what would be bought waits.
+
+        Raises:
+            ParkedError: the job waits.
+        """
         op = self.record.op
         pause = next((pause for pause in self.accounts.pauses() if pause.account == self.service.key), None)
-        if pause is None or op.phase is RemotePhase.SUBMITTED:
+        if pause is None or op.phase is RemotePhase.SUBMITTED or op.phase.is_ended:
             return
         if pause.fault.code == RemoteQuotaError.code and not op.phase.is_before_purchase:
             return
         # What it was stopped of may name another owner's work; the operator reads it in `musproj doctor`.
-        why = _WHY.get(pause.fault.code, "it does not answer")
+        why = _WHY.get(pause.fault.code, _SILENT)
         fault = RemoteFault(code=pause.fault.code, message=f"The account at {self.service.name} is paused: {why}.")
-        self.record.park(op.evolve(error=fault), until=pause.until, stage=f"paused: {self.service.name}: {why}")
+        self.record.park(op.evolve(error=fault), until=pause.until, stage=paused(self.service, fault))
 
     def take(self, *, is_poll: bool = False) -> None:
-        """Go on only with the right to a call: another job shall have the worker meanwhile."""
+        """Go on only with the right to a call: another job shall have the worker meanwhile.
+
+        Raises:
+            ParkedError: the job waits.
+        """
         caps = self.service.caps
         name, per_minute, burst = bucket(self.service.key, caps, is_poll=is_poll)
         wait = self.accounts.take(name, per_minute=per_minute, burst=burst)
@@ -50,7 +76,11 @@ class AccountUse:
             self.record.park(self.record.op.evolve(), until=until, stage=stage)
 
     def wait_for_room(self) -> None:
-        """Send and start nothing while as many operations run as the account allows."""
+        """Send and start nothing while as many operations run as the account allows, about.
+
+        Raises:
+            ParkedError: the job waits.
+        """
         if self.accounts.running(self.service.name) >= self.service.caps.max_running:
             until = self.clock.now() + timedelta(seconds=self.policy.full_wait_s)
             stage = f"waiting for a place at {self.service.name}"

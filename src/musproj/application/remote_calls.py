@@ -4,12 +4,21 @@ import logging
 from collections.abc import Callable
 from typing import TypeVar
 
-from musproj.errors import MusProjError
-from musproj.ports.remote import CallClass, CallError
+from musproj.domain.remote import RemoteOp
+from musproj.errors import MusProjError, RemoteError
+from musproj.ports.remote import CallClass, CallError, RemoteService
 
 T = TypeVar("T")
 
 log = logging.getLogger("musproj.services")
+
+
+def stop(service: RemoteService, op: RemoteOp) -> None:
+    """Ask the service to stop what is not wanted any more; that it cannot be asked changes nothing."""
+    try:
+        called(lambda: service.cancel(op))
+    except (CallError, RemoteError, OSError) as exc:
+        log.info("An operation could not be stopped: %s", exc, extra={"action": "service_failed"})
 
 
 def called(call: Callable[[], T], *, is_effect: bool = False) -> T:
@@ -21,6 +30,7 @@ def called(call: Callable[[], T], *, is_effect: bool = False) -> T:
     Raises:
         CallError: it failed.
         MusProjError: passed through: our own stores, or an address that may not be called.
+        OSError: passed through: our own files.
     """
     try:
         return call()

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 
 import attrs
 
-from musproj.application.remote_policy import RemotePolicy
+from musproj.application.remote_policy import MAX_RESTARTS, RemotePolicy
 from musproj.domain.remote import CostState, RemoteFault, RemoteOp, RemotePhase
 from musproj.errors import RemoteCancelledError, RemoteDeadlineError, RemoteLostError, RemoteRejectedError
 from musproj.ports.remote import Caps, RemoteState, Update
@@ -68,14 +68,15 @@ class Hearing:
         """Tell whether the service should have finished."""
         return op.deadline is not None and self.now >= op.deadline
 
-    def is_overdue_for_long(self, op: RemoteOp) -> bool:
-        """Tell whether it is so late, and could not be asked for the last time, that nobody tries once more."""
-        return op.deadline is not None and op.tries > 0 and self.now >= op.deadline + LAST_WORD
+    def is_overdue_for_long(self, op: RemoteOp, *, is_stopped: bool) -> bool:
+        """Tell whether it is so late, and could not or may not be asked for, that nobody tries once more."""
+        is_silent = is_stopped or op.tries > 0
+        return op.deadline is not None and is_silent and self.now >= op.deadline + LAST_WORD
 
     def overdue(self, op: RemoteOp) -> RemoteOp:
         """Return it as failed by its deadline."""
         fault = RemoteFault(code=RemoteDeadlineError.code, message=f"{self.name} did not finish in time.")
-        return op.enter(RemotePhase.FAILED, error=fault, next_poll=None, restarts=MAX_RETURNS)
+        return op.enter(RemotePhase.FAILED, error=fault, next_poll=None, restarts=MAX_RESTARTS)
 
     def _missed(self, op: RemoteOp) -> RemoteOp:
         misses = op.misses + 1

@@ -12,6 +12,8 @@ from musproj.ports.remote import ASSUMED_S, CallClass, CallError, Caps, RemoteAc
 
 OTHER_CALLS_PER_MINUTE, OTHER_BURST = 300.0, 100
 """Of calls that a service has no rate for; a courtesy."""
+MAX_RESTARTS = 1
+"""How often an operation is begun again after it has failed, where that is free, or its input was lost."""
 HELD_WITHOUT_WORD_S = 60.0
 """A service that refuses without saying for how long is left alone for a whole window."""
 

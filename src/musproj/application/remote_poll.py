@@ -6,14 +6,15 @@ what it writes is refused where somebody else was faster, and a job whose servic
 
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from itertools import islice
 from typing import TypeVar
 
 import attrs
 
-from musproj.application.remote_calls import called
+from musproj.application.remote_account import stop_account
+from musproj.application.remote_calls import called, stop
 from musproj.application.remote_hearing import Hearing
 from musproj.application.remote_policy import RemotePolicy, bucket, hold_off, pause_fault
 from musproj.domain.ids import JobId
@@ -29,6 +30,8 @@ log = logging.getLogger("musproj.services")
 T = TypeVar("T")
 
 LEADER_LIFE = timedelta(seconds=15)
+LONGEST_TURN = LEADER_LIFE
+"""After which no call to a service begins while others wait for theirs: each may hang for a minute."""
 PAGE = 1_000
 CLEANED_FIRST = 5
 """Deletions that a round begins with: many that are asked for must not keep all of them waiting."""
@@ -53,41 +56,46 @@ class Poller:
             BackendUnavailableError: the records are away.
         """
         paused = {pause.account: pause for pause in self.accounts.pauses()}
-        return sum(self._look_after(service, paused.get(service.key)) for service in self.services.values())
+        looks = (partial(self._look_after, service, paused.get(service.key)) for service in self.services.values())
+        return sum(_guarded(look, "A service could not be looked after.") or 0 for look in looks)
 
     def _look_after(self, service: RemoteService, pause: Pause | None) -> int:
         """Ask for the operations of one service, and delete what it need not keep, in turns.
 
         For want of money nothing is bought, but what was bought is still brought home.
         """
-        if pause is not None and pause.fault.code != RemoteQuotaError.code:
-            return 0
         if not self.accounts.lead(service.key, self.who, LEADER_LIFE):
             return 0
+        turn = self.clock.now() + LONGEST_TURN
         jobs = self.jobs.remotes(limit=PAGE, service=service.name, only_due=True)
-        waiting = [job for job in jobs if not job.is_terminal]
+        is_stopped = pause is not None and pause.fault.code != RemoteQuotaError.code
+        waiting = self._without_overdue(service, [job for job in jobs if not job.is_terminal], is_stopped=is_stopped)
+        if is_stopped:
+            return 0
         ended = [job for job in jobs if job.is_terminal]
         first, rest = ended[:CLEANED_FIRST], ended[CLEANED_FIRST:]
-        done = self._clean_all(service, first)
-        waiting = self._without_overdue(service, waiting)
+        done = self._clean_all(service, first, turn)
         crowd = self.accounts.running(service.name)
         for batch in _batches(waiting, service.caps.poll_batch):
-            if not self._may_call(service, is_poll=True) or not self._poll(service, batch, crowd):
+            if not self._may_call(service, turn, is_poll=True) or not self._poll(service, batch, crowd):
                 return done
             done += len(batch)
-        return done + self._clean_all(service, rest)
+        return done + self._clean_all(service, rest, turn)
 
-    def _without_overdue(self, service: RemoteService, jobs: Sequence[Job]) -> list[Job]:
+    def _without_overdue(self, service: RemoteService, jobs: Sequence[Job], *, is_stopped: bool) -> list[Job]:
         """End what should have been done long ago, whether or not the service may be asked now."""
         hearing = self._hearing(service)
-        late = [job for job in jobs if job.remote is not None and hearing.is_overdue_for_long(job.remote)]
-        for job in late:
-            assert job.remote is not None
-            self._guarded(job.job_id, partial(self.jobs.hear, job.job_id, hearing.overdue(job.remote)))
-        return [job for job in jobs if job not in late]
+        late: set[JobId] = set()
+        for job in jobs:
+            op = job.remote
+            if op is not None and hearing.is_overdue_for_long(op, is_stopped=is_stopped):
+                late.add(job.job_id)
+                self._guarded(job.job_id, partial(self.jobs.hear, job.job_id, hearing.overdue(op)))
+        return [job for job in jobs if job.job_id not in late]
 
-    def _may_call(self, service: RemoteService, *, is_poll: bool) -> bool:
-        if not self.accounts.lead(service.key, self.who, LEADER_LIFE):
+    def _may_call(self, service: RemoteService, turn: datetime, *, is_poll: bool) -> bool:
+        """Tell whether it may be called now; `turn` is when others have theirs, though this one has not answered."""
+        if self.clock.now() >= turn or not self.accounts.lead(service.key, self.who, LEADER_LIFE):
             return False
         name, per_minute, burst = bucket(service.key, service.caps, is_poll=is_poll)
         return self.accounts.take(name, per_minute=per_minute, burst=burst) == 0
@@ -117,10 +125,7 @@ class Poller:
         self.jobs.hear(job_id, after, percent=percent)
 
     def _overdue(self, service: RemoteService, hearing: Hearing, op: RemoteOp) -> RemoteOp:
-        try:
-            _answer(lambda: service.cancel(op))
-        except CallError as exc:
-            log.info("An overdue operation could not be stopped: %s", exc.message)
+        stop(service, op)
         return hearing.overdue(op)
 
     def _hearing(self, service: RemoteService, crowd: int = 1) -> Hearing:
@@ -128,29 +133,27 @@ class Poller:
             name=service.name, caps=service.caps, policy=self.policy, now=self.clock.now(), crowd=max(1, crowd)
         )
 
-    def _guarded(self, job_id: JobId, step: Callable[[], object]) -> None:
-        """Do something for one operation; whatever goes wrong keeps no other from being looked after."""
-        try:
-            step()
-        except UnavailableError:
-            raise
-        except Exception:
-            log.exception("Job %s could not be looked after.", job_id, extra={"action": "remote_failed", "job": job_id})
+    def _guarded(self, job_id: JobId, step: Callable[[], T]) -> T | None:
+        return _guarded(step, f"Job {job_id} could not be looked after.", job=job_id)
 
     # ── what is to be deleted ──
 
-    def _clean_all(self, service: RemoteService, jobs: Sequence[Job]) -> int:
+    def _clean_all(self, service: RemoteService, jobs: Sequence[Job], turn: datetime) -> int:
         for done, job in enumerate(jobs):
-            if not self._may_call(service, is_poll=False) or not self._clean(service, job):
+            clean = partial(self._clean, service, job.job_id)
+            if not self._may_call(service, turn, is_poll=False) or self._guarded(job.job_id, clean) is False:
                 return done
         return len(jobs)
 
-    def _clean(self, service: RemoteService, job: Job) -> bool:
-        op = job.remote
-        assert op is not None
+    def _clean(self, service: RemoteService, job_id: JobId) -> bool:
+        """Delete what is at the service, unless it is another job's by now; return whether it may be asked on."""
+        job = self.jobs.find(job_id)  # anew: calls before this one took their time, and it may have been retried
+        op = None if job is None else job.remote
+        if job is None or op is None or op.cleanup_due is None:
+            return True
         heir = self.jobs.find(op.heir) if op.heir is not None else None
-        if heir is not None and heir.remote is not None and _same_objects(heir.remote, op):
-            self.jobs.hear(job.job_id, op.evolve(cleanup_due=None))  # another job's now
+        if heir is not None and heir.remote is not None and _is_shared(service, op, heir.remote):
+            self.jobs.hear(job_id, op.evolve(cleanup_due=None))
             return True
         try:
             if op.remote_id is not None and op.phase in _MAY_RUN:
@@ -158,7 +161,7 @@ class Poller:
             _answer(lambda: service.cleanup(op))
         except CallError as exc:
             return self._failed(service, [job], exc)
-        self.jobs.hear(job.job_id, op.cleaned())
+        self.jobs.hear(job_id, op.cleaned())
         return True
 
     # ── calls that fail ──
@@ -171,9 +174,7 @@ class Poller:
         stopping = pause_fault(exc)
         fault = stopping or RemoteFault(code=RemoteUnavailableError.code, message=exc.message)
         if stopping is not None:
-            self.accounts.pause(service.key, stopping, self.policy.pause)
-            facts = {"action": "account_paused", "account": service.key}
-            log.error("%s is paused: %s", service.key, exc.message, extra=facts)
+            stop_account(self.accounts, service, stopping, self.policy.pause)
         hearing = self._hearing(service)
         for job in jobs:
             self._guarded(job.job_id, partial(self._put_off, service, hearing, job, fault))
@@ -202,8 +203,26 @@ def _answer(call: Callable[[], T]) -> T:
         raise CallError(CallClass.TRANSIENT, str(exc)) from exc
 
 
-def _same_objects(one: RemoteOp, other: RemoteOp) -> bool:
-    return (one.remote_id, one.upload_ref) == (other.remote_id, other.upload_ref)
+def _is_shared(service: RemoteService, op: RemoteOp, heir: RemoteOp) -> bool:
+    """Tell whether what `op` has at the service is its heir's too, which deletes it at its own end.
+
+    Drafts have the operation's name: an heir without an id may find this one, and a deletion without an id would find
+    the heir's.
+    """
+    if (op.remote_id, op.upload_ref) == (heir.remote_id, heir.upload_ref):
+        return True
+    return service.caps.has_drafts and (op.remote_id is None or heir.remote_id is None)
+
+
+def _guarded(step: Callable[[], T], message: str, **facts: object) -> T | None:
+    """Return what `step` does; whatever goes wrong, but records that are away, keeps no other from its turn."""
+    try:
+        return step()
+    except UnavailableError:
+        raise
+    except Exception:
+        log.exception(message, extra={"action": "remote_failed", **facts})
+        return None
 
 
 def _batches(jobs: Iterable[Job], size: int) -> Iterable[list[Job]]:

@@ -10,22 +10,25 @@ import attrs
 from musproj.application.remote_account import AccountUse
 from musproj.application.remote_calls import called
 from musproj.application.remote_hooks import hook_url
-from musproj.application.remote_policy import RemotePolicy
+from musproj.application.remote_policy import MAX_RESTARTS, RemotePolicy
 from musproj.application.remote_record import OpRecord
-from musproj.application.remote_setbacks import MAX_RESTARTS, Setbacks
-from musproj.domain.remote import Cost, CostState, RemoteOp, RemotePhase
+from musproj.application.remote_setbacks import Setbacks
+from musproj.domain.remote import SUBMIT, Cost, CostState, RemoteOp, RemotePhase
+from musproj.errors import MusProjError
 from musproj.ports.clock import Clock
 from musproj.ports.processor import RemoteTask
 from musproj.ports.remote import KEY_USED, CallClass, CallError, RemoteInput, RemoteService
 
-SUBMIT = "submit"
-"""The intent of the call."""
 SAME_KEY_TRIES = 3
 SAME_KEY_PAUSE_S = 0.25
 """Within a second: the key is good until the task starts."""
 FRESH_FOR = timedelta(hours=2)
 """An input that expires sooner is brought anew before anything is bought for it."""
 
+_CONFLICT = 409
+"""To a key whose first request is not answered yet (draft-ietf-httpapi-idempotency-key-header-07, 2.7)."""
+LOOK_AGAIN = timedelta(seconds=5)
+"""After which a list that does not have ours is read once more: what was just made may come into it late."""
 MAX_ANEW = 2
 """How often that is done: a service whose inputs never live long gets them as they are."""
 
@@ -50,8 +53,9 @@ class Purchase:
         Raises:
             ParkedError: the job waits, as it mostly does.
             RemoteError: it has failed.
+            MusProjError: nothing was sent.
         """
-        op = self.record.op
+        op, caps = self.record.op, self.service.caps
         if op.intent == SUBMIT:
             self.reconcile()
             return
@@ -60,6 +64,10 @@ class Purchase:
             return
         self.account.wait_for_room()
         self.account.take()
+        if caps.has_tags and not caps.has_drafts and caps.idempotency == "none":
+            found = self.setbacks.call(lambda: self.service.find(op))
+            if found is not None:  # bought by a record that was lost, as where an older copy of it was put back
+                self.submitted(found)
         self.account.refuse_dear(op.cost)
         self.account.spend(op.cost, op.token)
         if not self.record.note(op.evolve(intent=SUBMIT, cost=_in_state(op.cost, CostState.MAYBE))):
@@ -68,6 +76,9 @@ class Purchase:
             self.submitted(self._buy())
         except CallError as exc:
             self._refused(exc, before=op.cost)
+        except MusProjError:  # its address may not be called, or our store gives none of the input: nothing was sent
+            self.record.note(self.record.op.evolve(intent=None, cost=op.cost))
+            raise
 
     def reconcile(self, exc: CallError | None = None) -> None:
         """Find out what became of a call that was paid for, or not; `exc` is how it just failed.
@@ -150,6 +161,8 @@ class Purchase:
             self.setbacks.lose("it is gone from the service")
         if found is not None and not found.phase.is_before_purchase:
             self.submitted(found)
+        if found is None and exc is not None:  # what was just made may come late: looked for once more, after a pause
+            self.setbacks.try_later(exc, op, least=LOOK_AGAIN)
         phase = op.phase if found is None else found.phase
         cost = _in_state(op.cost, CostState.NONE)
         if exc is not None:  # the service is in trouble: not at once again
@@ -168,6 +181,8 @@ class Purchase:
                     break
                 self.sleep(SAME_KEY_PAUSE_S)
         assert last is not None
+        if self.service.caps.idempotency == "full" and last.status == _CONFLICT:  # the first one is still under way
+            self.setbacks.try_later(last, self.record.op)
         if last.code == KEY_USED or last.kind in (CallClass.REJECTED, CallClass.STALE, CallClass.FATAL):
             self.setbacks.lose(last.message)
         self.setbacks.failed(last)  # nothing new is known; the intent stays, and so does the key

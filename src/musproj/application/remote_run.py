@@ -13,21 +13,24 @@ from typing import NoReturn
 import attrs
 
 from musproj.application.remote_account import AccountUse
-from musproj.application.remote_calls import called
+from musproj.application.remote_calls import called, stop
 from musproj.application.remote_hearing import Hearing
-from musproj.application.remote_policy import RemotePolicy
-from musproj.application.remote_purchase import SUBMIT, Purchase
+from musproj.application.remote_policy import MAX_RESTARTS, RemotePolicy, pause_fault
+from musproj.application.remote_purchase import Purchase
 from musproj.application.remote_record import OpRecord, ParkedError, RemoteLedger
 from musproj.application.remote_results import ResultReader
-from musproj.application.remote_setbacks import MAX_RESTARTS, Setbacks
+from musproj.application.remote_setbacks import Setbacks
 from musproj.domain.canonical import digest
 from musproj.domain.ledger import ParkAnswer
-from musproj.domain.remote import RemoteFault, RemoteOp, RemotePhase, operation_token
+from musproj.domain.remote import CREATE, SUBMIT, RemoteFault, RemoteOp, RemotePhase, operation_token
 from musproj.errors import (
     LimitExceededError,
+    MusProjError,
+    RemoteError,
     RemoteRequestChangedError,
     RemoteResultExpiredError,
     RemoteResultInvalidError,
+    RemoteUnavailableError,
 )
 from musproj.ports.clock import Clock
 from musproj.ports.processor import Context, RemoteTask
@@ -70,6 +73,8 @@ class RemoteRun:
 
         Raises:
             RemoteError: it cannot be had; what it cost is in the job's record.
+            LimitExceededError: the input is larger than the service takes.
+            BackendUnavailableError: our own records or objects are away.
             JobCancelledError: `ctx` said to stop.
         """
         try:
@@ -80,6 +85,10 @@ class RemoteRun:
             return self._fetch()
         except ParkedError as parked:
             return Parked(parked.answer)
+        except MusProjError:
+            if not self.record.is_new:
+                self.account.give_back()
+            raise
 
     # ── the beginning ──
 
@@ -138,7 +147,7 @@ class RemoteRun:
             self.record.note(found)
             return
         url = self.source.url() if self.service.caps.takes_urls else None
-        if not self.record.note(self.record.op.evolve(intent="create", input_mode="url" if url else "upload")):
+        if not self.record.note(self.record.op.evolve(intent=CREATE, input_mode="url" if url else "upload")):
             return
         # A draft that nobody can find is free: what is unclear here is simply done again.
         hook = self.purchase.hook()
@@ -168,20 +177,25 @@ class RemoteRun:
         """Do the poller's work for this one operation: nobody seems to."""
         self.account.take(is_poll=True)
         hearing = Hearing(name=self.service.name, caps=self.service.caps, policy=self.policy, now=self.clock.now())
-        update = self.setbacks.call(lambda: self.service.poll([op])).get(op.token)
-        heard = hearing.heard(op, update)
-        is_late = heard.phase is RemotePhase.SUBMITTED and hearing.is_overdue(op)
-        if is_late:
-            self.setbacks.call(lambda: self.service.cancel(op))
-        self.record.note(hearing.overdue(op) if is_late else heard)
+        try:
+            heard = hearing.heard(op, called(lambda: self.service.poll([op])).get(op.token))
+        except CallError as exc:
+            if exc.kind is CallClass.REFUSED or pause_fault(exc) is not None:
+                self.setbacks.failed(exc)
+            # As the poller does: it is asked until its deadline, however often that fails.
+            heard = hearing.put_off(op, RemoteFault(code=RemoteUnavailableError.code, message=exc.message))
+        if heard.phase is RemotePhase.SUBMITTED and hearing.is_overdue(op):
+            stop(self.service, op)
+            heard = hearing.overdue(op)
+        self.record.note(heard)
 
     def _end(self) -> None:
         """Begin again where that costs nothing; else fail as the service said."""
         op = self.record.op
         if op.phase is RemotePhase.FAILED and self.service.caps.has_free_restarts and op.restarts < MAX_RESTARTS:
             self.record.note(op.enter(RemotePhase.STAGED, restarts=op.restarts + 1))
+            self.account.heed_pause()
             return
-        self.account.give_back()
         self.setbacks.fail()
 
     # ── results ──
@@ -192,17 +206,25 @@ class RemoteRun:
         try:
             return called(lambda: self.reader.read(self.service, self.record.op, self.task))
         except CallError as exc:
-            if exc.kind is CallClass.STALE:
-                raise RemoteResultExpiredError(self.setbacks.with_cost(exc.message)) from exc
+            if exc.kind is CallClass.STALE:  # an address may be told before all of the service's hosts know it
+                self._doubt(exc, RemoteResultExpiredError)
             if exc.kind in (CallClass.MISMATCH, CallClass.REJECTED, CallClass.FATAL):
-                self._doubt(exc)
+                self._doubt(exc, RemoteResultInvalidError)
             self.setbacks.failed(exc)
 
-    def _doubt(self, exc: CallError) -> NoReturn:
-        """Fetch again later what is not what it should be, or was refused; not for ever: it is paid for."""
-        fault = RemoteFault(code=RemoteResultInvalidError.code, message=exc.message)
+    def _doubt(self, exc: CallError, ending: type[RemoteError]) -> NoReturn:
+        """Fetch again later what is not there, not what it should be, or was refused; it is paid for, but not for ever.
+
+        Raises:
+            ParkedError: it is tried again.
+            RemoteError: as `ending`, once it was tried often enough.
+        """
+        fault = RemoteFault(code=ending.code, message=exc.message)
         op = self.record.op.evolve(fetches=self.record.op.fetches + 1, error=fault)
         if op.fetches >= self.policy.fetches:
             self.record.note(op)
-            raise RemoteResultInvalidError(self.setbacks.with_cost(exc.message)) from exc
+            raise ending(
+                self.setbacks.with_cost(exc.message, "it is fetched again for nothing by a retry"),
+                hint="`musproj jobs retry` fetches it again.",
+            ) from exc
         self.setbacks.later(op, exc.message)

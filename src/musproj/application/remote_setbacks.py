@@ -6,9 +6,9 @@ from typing import NoReturn, TypeVar
 
 import attrs
 
-from musproj.application.remote_account import AccountUse
+from musproj.application.remote_account import AccountUse, paused, stop_account
 from musproj.application.remote_calls import called
-from musproj.application.remote_policy import RemotePolicy, hold_off, pause_fault
+from musproj.application.remote_policy import MAX_RESTARTS, RemotePolicy, hold_off, pause_fault
 from musproj.application.remote_record import OpRecord
 from musproj.domain.remote import CostState, RemoteFault, RemoteOp, RemotePhase
 from musproj.errors import (
@@ -25,8 +25,6 @@ from musproj.errors import (
 from musproj.ports.remote import CallClass, CallError, RemoteService
 
 T = TypeVar("T")
-
-MAX_RESTARTS = 1
 
 _ERRORS: Mapping[str, type[RemoteError]] = {
     cls.code: cls
@@ -69,9 +67,9 @@ class Setbacks:
             case CallClass.REFUSED:
                 self.later(op.evolve(), exc.message, hold_off(self.account.accounts, self.service, exc))
             case _ if (fault := pause_fault(exc)) is not None:
-                self.account.accounts.pause(self.service.key, fault, self.policy.pause)
+                stop_account(self.account.accounts, self.service, fault, self.policy.pause)
                 until = self._now() + self.policy.pause
-                self.record.park(op.evolve(error=fault), until=until, stage=f"paused: {exc.message}")
+                self.record.park(op.evolve(error=fault), until=until, stage=paused(self.service, fault))
             case CallClass.REJECTED | CallClass.STALE | CallClass.FATAL | CallClass.MISMATCH:
                 self.reject(op, exc.message)
             case _:
@@ -85,7 +83,6 @@ class Setbacks:
         """
         fault = RemoteFault(code=RemoteRejectedError.code, message=why)
         self.record.note(op.enter(RemotePhase.FAILED, error=fault, restarts=MAX_RESTARTS))
-        self.account.give_back()
         self.fail()
 
     def lose(self, why: str) -> NoReturn:
@@ -98,8 +95,8 @@ class Setbacks:
         self.record.note(self.record.op.enter(RemotePhase.LOST, error=fault))
         self.fail()
 
-    def try_later(self, exc: CallError, op: RemoteOp) -> NoReturn:
-        """Let the job wait after a call that came to nothing; not for ever.
+    def try_later(self, exc: CallError, op: RemoteOp, *, least: timedelta = timedelta(0)) -> NoReturn:
+        """Let the job wait after a call that came to nothing, for `least` at least; not for ever.
 
         Raises:
             ParkedError: the job waits.
@@ -115,7 +112,7 @@ class Setbacks:
             )
         if op.tries % self.policy.break_after == 0:
             self.account.accounts.pause(self.service.key, fault, self.policy.break_for)
-        self.later(op, exc.message)
+        self.later(op, exc.message, max(self.policy.backoff(op.tries), least).total_seconds())
 
     def later(self, op: RemoteOp, why: str, seconds: float | None = None) -> NoReturn:
         """Let the job wait.
@@ -139,17 +136,17 @@ class Setbacks:
             self.with_cost(fault.message), hint="A forced job pays again." if self._spent() else None
         )
 
-    def with_cost(self, message: str) -> str:
-        """Return a text with what was spent."""
+    def with_cost(self, message: str, then: str = "`force` would pay again") -> str:
+        """Return a text with what was spent, and what to do then."""
         spent = self._spent()
-        return f"{message.rstrip('. ')}. {spent}" if spent else message
+        return f"{message.rstrip('. ')}. {spent}; {then}." if spent else message
 
     def _spent(self) -> str:
         cost = self.record.op.cost
         if cost.state is CostState.NONE:
             return ""
         certain = "It cost" if cost.state is CostState.BILLED else "It may have cost"
-        return f"{certain} {cost.known:.4g} {cost.unit}; `force` would pay again."
+        return f"{certain} {cost.known:.4g} {cost.unit}"
 
     def _now(self) -> datetime:
         return self.account.clock.now()

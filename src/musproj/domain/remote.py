@@ -26,6 +26,8 @@ CLEANUP_TRIES = 20
 """About three days; after that once a day, and somebody should look."""
 CLEANUP_RARELY = timedelta(days=1)
 KEPT_REQUESTS = 20
+CREATE, SUBMIT = "create", "submit"
+"""Intents of an operation."""
 
 
 class RemotePhase(StrEnum):
@@ -47,6 +49,11 @@ class RemotePhase(StrEnum):
     CANCELLED = "cancelled"
     LOST = "lost"
     """It may have been bought, and nobody can find it."""
+
+    @property
+    def is_ended(self) -> bool:
+        """Whether the service does nothing for it any more, and has made nothing."""
+        return self in (RemotePhase.FAILED, RemotePhase.CANCELLED, RemotePhase.LOST)
 
     @property
     def is_before_purchase(self) -> bool:
@@ -201,17 +208,16 @@ class RemoteOp:
         )
         match self.phase:
             case RemotePhase.FAILED | RemotePhase.CANCELLED | RemotePhase.LOST if self.cost.state is CostState.NONE:
+                # What is at the service bears the name that both have: whoever ends last deletes it by that.
+                intent = CREATE if self.is_at_service else None
                 return attrs.evolve(
-                    fresh, phase=RemotePhase.PLANNED, error=None, intent=None, remote_id=None, upload_ref=None,
+                    fresh, phase=RemotePhase.PLANNED, error=None, intent=intent, remote_id=None, upload_ref=None,
                     upload_expires=None,
                 )  # fmt: skip
             case RemotePhase.CANCELLED if self.submitted_at is None:
                 return attrs.evolve(fresh, phase=RemotePhase.PLANNED, error=None)
             case _:
-                return attrs.evolve(fresh, error=self.error if self.phase in _ENDED else None)
-
-
-_ENDED = frozenset({RemotePhase.FAILED, RemotePhase.CANCELLED, RemotePhase.LOST})
+                return attrs.evolve(fresh, error=self.error if self.phase.is_ended else None)
 
 
 def operation_token(root: JobId, step: str = "1") -> str:

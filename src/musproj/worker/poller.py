@@ -19,7 +19,9 @@ IDLE_S, ECONOMY_IDLE_S = 5.0, 30.0
 AWAY_S = 2.0
 """Between two looks while the records are away."""
 RESTART_S = 5.0
-"""Between the end of a poller and the start of the next."""
+"""Between the start of a poller and the start of the next, at least: its end does not count."""
+LONGEST_RESTART_S = 300.0
+"""The same, of one that ends each time before the next may start: no service can be opened, say."""
 SHARE = 1 / 3
 """Of the shortest time between two questions for one operation: how punctual a look is."""
 
@@ -69,7 +71,8 @@ class PollerKeeper:
     start: Callable[[], int] | None
     """Starts its process and returns the pid; None: nothing is to be polled."""
     _process: SideProcess = attrs.field(factory=SideProcess, init=False)
-    _next_at: float = 0.0
+    _next_at: float = attrs.field(default=0.0, init=False)
+    _pause: float = attrs.field(default=RESTART_S, init=False)
 
     @property
     def pid(self) -> int | None:
@@ -77,10 +80,14 @@ class PollerKeeper:
         return self._process.pid
 
     def step(self, now: float) -> None:
-        """Start the poller, or start it again some time after its end."""
-        if self.start is None or now < self._next_at or self._process.is_running():
+        """Start the poller, or start it again; one that never runs for long, less and less often."""
+        if self.start is None or now < self._next_at:
             return
-        self._next_at = now + RESTART_S
+        if self._process.is_running():
+            self._pause = RESTART_S
+            return
+        self._next_at = now + self._pause
+        self._pause = min(LONGEST_RESTART_S, 2 * self._pause)
         with suppress(OSError):  # no process left: later
             self._process.pid = self.start()
 
