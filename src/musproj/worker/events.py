@@ -41,7 +41,7 @@ class Teller:
         extra: dict[str, object] = {"action": action, "worker": self.worker_id, **facts}
         if job is not None:
             extra |= {"job": job.job_id, "asset": job.asset_id, "owner": job.owner, "attempt": job.attempts}
-        log.log(level, text, extra=extra)
+        log.log(level, "%s", text if job is None else f"Job {job.job_id}: {text}", extra=extra)
         if self.on_event is None:
             return
         try:

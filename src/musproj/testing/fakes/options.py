@@ -21,10 +21,13 @@ class Options:
     )
     """How long LALAL takes an idempotency key a second time: until the task starts, `queue_seconds`, never."""
     queue_seconds: float = 5.0
+    """How long work waits before it starts, in clock mode."""
     check_limit: int = 30
     """Calls of `check/` in 60 seconds."""
     balance_minutes: float = 1_000.0
+    """What is left at LALAL; what costs more is refused with `exceeded_duration`."""
     balance_hours: float = 100.0
+    """The same at Auphonic, in credit hours."""
     max_bytes: int = 10 * 1024 * MIB
     """Of a LALAL upload; the vendor's limit is 10 GB."""
     url_ttl: float = 3_600.0
@@ -34,9 +37,13 @@ class Options:
     default_duration: float = 60.0
     """Seconds of an input that is no WAV."""
     no_batch: bool = False
+    """Whether LALAL's batch calls are refused."""
     null_size: bool = False
+    """Whether LALAL tells no size of its tracks."""
     minimal_drops_basename: bool = False
+    """Whether Auphonic's short list lacks the names that productions are found by."""
     api_key: str = attrs.field(default="k", repr=False)
+    """The one key that both take."""
     max_body_bytes: int = 64 * MIB
     """Of a body that is kept; a larger one is answered with 413."""
     keep_bodies: bool = True
