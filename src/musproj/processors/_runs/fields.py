@@ -79,7 +79,7 @@ class PcmParams(InputParams):
     )
 
 
-def disregard_all_but(params: Any, *names: str, **values: object) -> None:
+def disregard_all_but(params: attrs.AttrsInstance, *names: str, **values: object) -> None:
     """Set every field of a new `params` to its default, but for `names`, and `values` as they are given.
 
     For an engine that makes nothing of them: jobs that differ in such a field alone ask for the same, and are one.
