@@ -3,6 +3,17 @@
 The record is saved before every call that creates or buys something. A run that finds such an intent without its
 outcome asks the service what became of it, and never simply calls again. While the service works, no run holds a
 worker: the job is parked, and `remote_poll` wakes it.
+
+    remote_execution   a job from its input to its product, of which this is the middle
+    remote_run         one run: which step comes next
+    remote_purchase    the call that costs money, and what became of one whose answer was lost
+    remote_setbacks    what follows a call that failed: wait, stop the account, fail
+    remote_account     the account's rate limit, places and budget
+    remote_record      what is written down, and when it is another's
+    remote_results     fetching what was made, and looking at it
+    remote_hearing     what a service's word makes of an operation; without a call or a store
+    remote_poll        the poller: all operations that are due, and what is to be deleted
+    remote_policy      the numbers; remote_calls: calls that may raise anything; remote_hooks: our webhooks' addresses
 """
 
 from collections.abc import Mapping

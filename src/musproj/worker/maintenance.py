@@ -23,7 +23,7 @@ class Maintenance:
     """Starts the process of one sweep and returns its pid, None where there is nothing to sweep."""
     outage: Outage
     _process: SideProcess = attrs.field(factory=SideProcess, init=False)
-    _started_at: float = 0.0
+    _started_at: float = attrs.field(default=0.0, init=False)
     _due_at: float = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
