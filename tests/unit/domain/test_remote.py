@@ -216,8 +216,14 @@ def test_a_retry_goes_on_where_it_was(phase, state):
 def test_what_cost_nothing_is_tried_anew(phase):
     retried = op(phase=phase, cost=cost(CostState.NONE), **THERE).for_retry()
     assert retried.phase is RemotePhase.PLANNED
-    assert not retried.is_at_service
-    assert (retried.upload_expires, retried.error) == (None, None)
+    assert (retried.remote_id, retried.upload_ref, retried.upload_expires, retried.error) == (None, None, None, None)
+
+
+@pytest.mark.parametrize(("there", "intent"), [(True, "create"), (False, None)])
+def test_who_takes_over_what_bears_its_name_deletes_that_by_its_name(there, intent):
+    old = op(phase=RemotePhase.CANCELLED, cost=cost(CostState.NONE), **(THERE if there else {}))
+    retried = old.for_retry()
+    assert (retried.intent, retried.is_at_service) == (intent, there)
 
 
 @pytest.mark.parametrize(

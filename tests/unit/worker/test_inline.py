@@ -17,7 +17,7 @@ from musproj.ports.jobs import JobFilter
 from musproj.ports.processor import Outcome, ProcessorSpec
 from musproj.settings import Settings
 from musproj.testing.trouble import PROCESSORS, Trouble, TroubleParams, work
-from musproj.testing.workers import add_asset, job_now, probing_here, submit
+from musproj.testing.workers import add_asset, job_now, probing_here, submit, wait_until
 from musproj.worker import WorkerOptions
 from musproj.worker import work as run_worker
 from musproj.worker.events import Teller
@@ -193,6 +193,7 @@ class Bell(ChangeFeed):
     def __init__(self):
         self.hearing, self.ringing = os.pipe()
         os.set_blocking(self.hearing, False)
+        self.is_heard = False
         self.is_closed = False
 
     def fileno(self):
@@ -219,6 +220,7 @@ class WithBell:
     bell: Bell
 
     def listen(self, **_options):
+        self.bell.is_heard = True
         return self.bell
 
     def __getattr__(self, name):
@@ -236,6 +238,7 @@ def test_a_feed_with_a_descriptor_wakes_the_worker_and_is_not_asked_in_between(m
     jobs, heard = [], []
 
     def submit_and_ring():
+        wait_until(lambda: work_bell.is_heard and job_bell.is_heard)
         os.write(job_bell.ringing, b"!")  # of no interest while nothing runs
         jobs.append(submit(mp, asset_id, "scripted"))
         os.write(work_bell.ringing, b"!")
@@ -246,7 +249,7 @@ def test_a_feed_with_a_descriptor_wakes_the_worker_and_is_not_asked_in_between(m
         work(5, ctx)
 
     script.steps.append(cancel_and_ring)
-    timer = threading.Timer(0.3, submit_and_ring)
+    timer = threading.Thread(target=submit_and_ring)
     timer.start()
     run_worker(belled, WorkerOptions(max_jobs=1), lambda event: heard.append((time.monotonic(), event.action)))
     timer.join()
@@ -284,11 +287,12 @@ def test_a_worker_that_is_to_stop_listens_no_more_while_its_job_still_runs(mp, s
         seen.append([bell.is_closed for bell in queue.rung])
 
     def submit_and_ring():
+        wait_until(lambda: queue.rung)
         submit(mp, asset_id, "scripted")
         os.write(queue.rung[0].ringing, b"!")
 
     script.steps.append(drain)
-    timer = threading.Timer(0.3, submit_and_ring)
+    timer = threading.Thread(target=submit_and_ring)
     timer.start()
     run_worker(attrs.evolve(mp, queue=queue), WorkerOptions())
     timer.join()
