@@ -183,7 +183,8 @@ def test_a_complete_whose_answer_is_lost_is_found_by_a_look(bucket, relay, take)
     ticket = request(bucket, take)
     send(bucket, ticket, take, 1, 2, 3)
     relay.loses = lambda block: block.startswith(b"POST /") and b"uploadId=" in block
-    confirmed = bucket.client.post(f"/uploads/confirm/{ticket['assetId']}")
+    answers = (bucket.client.post(f"/uploads/confirm/{ticket['assetId']}") for _ in range(3))
+    confirmed = next(one for one in answers if one.status_code != 503)  # of a busy machine: a client asks again
     assert relay.lost > 0
     assert (confirmed.status_code, confirmed.json()["versionCount"]) == (200, 1)
 
