@@ -2,7 +2,6 @@
 
 import json
 import threading
-from contextlib import ExitStack
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import attrs
@@ -10,7 +9,7 @@ import pytest
 
 from musproj.domain.job import JobStatus
 from musproj.processors.http_service import read_service
-from musproj.testing.remote import INPUT_S, RemoteHarness, open_with
+from musproj.testing.remote import INPUT_S
 from musproj.testing.trouble import PROCESSORS, write_tone
 
 PROFILE = """
@@ -45,7 +44,6 @@ items_pointer = "/jobs"
 tag_pointer = "/tag"
 id_pointer = "/id"
 """
-MEMORY = {"storage": "memory:", "metadata": "memory:", "queue": "memory:"}
 KEY = 'idempotency_header = "Idempotency-Key"'
 
 
@@ -130,20 +128,17 @@ def box(tmp_path):
 
 
 @pytest.fixture
-def harness_of(box, fakes, clock, tmp_path):
+def harness_of(box, open_harness, tmp_path):
     """Give a function that opens an installation which knows the box, as `top` and `tables` describe it."""
-    with ExitStack() as stack:
 
-        def open_one(top="", tables=""):
-            path = tmp_path / "box.toml"
-            text = PROFILE.format(url=f"http://127.0.0.1:{box.port}", top=top, tables=tables)
-            path.write_text(text, encoding="utf-8")
-            settings = {"private_hosts": (f"127.0.0.1:{box.port}",), "service_keys": ("box=k",), **MEMORY}
-            processors = (*PROCESSORS, read_service(path))
-            mp = stack.enter_context(open_with(fakes, clock, tmp_path, processors=processors, **settings))
-            return RemoteHarness(mp=mp, fakes=fakes, clock=clock, folder=tmp_path)
+    def open_one(top="", tables=""):
+        place = f"127.0.0.1:{box.port}"
+        path = tmp_path / "box.toml"
+        path.write_text(PROFILE.format(url=f"http://{place}", top=top, tables=tables), encoding="utf-8")
+        processors = (*PROCESSORS, read_service(path))
+        return open_harness(processors=processors, private_hosts=(place,), service_keys=("box=k",))
 
-        yield open_one
+    return open_one
 
 
 def test_a_list_that_lags_is_read_again_before_anything_is_bought_anew(box, harness_of):

@@ -35,3 +35,33 @@ def worker(installation):
     with installation.worker(concurrency=2) as process:
         process.wait_for("worker_started")
         yield process
+
+
+def killed(server):
+    server.stop(kill=True)
+    yield
+    server.start()
+
+
+def frozen(server):
+    server.pause()
+    yield
+    server.resume()
+
+
+def read_only(server):
+    server.command("REPLICAOF", "127.0.0.1", "1")
+    yield
+    server.command("REPLICAOF", "NO", "ONE")
+
+
+def full(server):
+    server.command("CONFIG", "SET", "maxmemory", "1")
+    yield
+    server.command("CONFIG", "SET", "maxmemory", "0")
+
+
+@pytest.fixture(params=[killed, frozen, read_only, full])
+def trouble(request):
+    """What happens to a Redis: a generator function that does it, and mends it when it goes on."""
+    return request.param

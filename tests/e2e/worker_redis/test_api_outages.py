@@ -30,31 +30,6 @@ def client(mp):
         assert not thread.is_alive()
 
 
-def killed(server):
-    server.stop(kill=True)
-    yield
-    server.start()
-
-
-def read_only(server):
-    server.command("REPLICAOF", "127.0.0.1", "1")
-    yield
-    server.command("REPLICAOF", "NO", "ONE")
-
-
-def full(server):
-    server.command("CONFIG", "SET", "maxmemory", "1")
-    yield
-    server.command("CONFIG", "SET", "maxmemory", "0")
-
-
-def frozen(server):
-    server.pause()
-    yield
-    server.resume()
-
-
-@pytest.mark.parametrize("trouble", [killed, read_only, full, frozen])
 def test_f27_it_answers_503_until_redis_is_well(client, mp, own_redis, trouble):
     asset_id = add_asset(mp)
     body = {"type": "copy", "assetId": asset_id}
