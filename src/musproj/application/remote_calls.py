@@ -13,14 +13,6 @@ T = TypeVar("T")
 log = logging.getLogger("musproj.services")
 
 
-def stop(service: RemoteService, op: RemoteOp) -> None:
-    """Ask the service to stop what is not wanted any more; that it cannot be asked changes nothing."""
-    try:
-        called(lambda: service.cancel(op))
-    except (CallError, RemoteError, OSError) as exc:
-        log.info("An operation could not be stopped: %s", exc, extra={"action": "service_failed"})
-
-
 def called(call: Callable[[], T], *, is_effect: bool = False) -> T:
     """Return what `call` returns.
 
@@ -45,3 +37,26 @@ def called(call: Callable[[], T], *, is_effect: bool = False) -> T:
         log.warning("An answer of a service makes no sense: %s in %s.", name, line, extra={"action": "service_answer"})
         kind = CallClass.AMBIGUOUS if is_effect else CallClass.TRANSIENT
         raise CallError(kind, f"its answer makes no sense ({type(exc).__name__})") from None
+
+
+def answered(call: Callable[[], T]) -> T:
+    """Return what `call`, one without an effect, returns; whatever else it raises is a failed call too.
+
+    For who goes on with others: one address that may not be called, or a full disk, is no reason to stop.
+
+    Raises:
+        CallError: it failed.
+        MusProjError: passed through: our own stores.
+    """
+    try:
+        return called(call)
+    except (RemoteError, OSError) as exc:
+        raise CallError(CallClass.TRANSIENT, str(exc)) from exc
+
+
+def stop(service: RemoteService, op: RemoteOp) -> None:
+    """Ask the service to stop what is not wanted any more; that it cannot be asked changes nothing."""
+    try:
+        answered(lambda: service.cancel(op))
+    except CallError as exc:
+        log.info("An operation could not be stopped: %s", exc.message, extra={"action": "service_failed"})

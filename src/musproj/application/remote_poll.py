@@ -14,13 +14,13 @@ from typing import TypeVar
 import attrs
 
 from musproj.application.remote_account import stop_account
-from musproj.application.remote_calls import called, stop
+from musproj.application.remote_calls import answered, stop
 from musproj.application.remote_hearing import Hearing
 from musproj.application.remote_policy import RemotePolicy, bucket, hold_off, pause_fault
 from musproj.domain.ids import JobId
 from musproj.domain.job import Job
 from musproj.domain.remote import RemoteFault, RemoteOp, RemotePhase
-from musproj.errors import RemoteError, RemoteQuotaError, RemoteUnavailableError, UnavailableError
+from musproj.errors import RemoteQuotaError, RemoteUnavailableError, UnavailableError
 from musproj.ports.clock import Clock
 from musproj.ports.jobs import JobStore
 from musproj.ports.remote import CallClass, CallError, Pause, RemoteAccounts, RemoteService, Update
@@ -106,7 +106,7 @@ class Poller:
         """Ask for some; return whether the account may be asked on."""
         ops = {job.job_id: job.remote for job in jobs if job.remote is not None}
         try:
-            updates = _answer(lambda: service.poll(list(ops.values())))
+            updates = answered(lambda: service.poll(list(ops.values())))
         except CallError as exc:
             return self._failed(service, jobs, exc)
         hearing = self._hearing(service, crowd)
@@ -157,8 +157,8 @@ class Poller:
             return True
         try:
             if op.remote_id is not None and op.phase in _MAY_RUN:
-                _answer(lambda: service.cancel(op))
-            _answer(lambda: service.cleanup(op))
+                answered(lambda: service.cancel(op))
+            answered(lambda: service.cleanup(op))
         except CallError as exc:
             return self._failed(service, [job], exc)
         self.jobs.hear(job_id, op.cleaned())
@@ -193,14 +193,6 @@ class Poller:
 
 
 _MAY_RUN = (RemotePhase.CANCELLED, RemotePhase.LOST, RemotePhase.SUBMITTED, RemotePhase.FAILED)
-
-
-def _answer(call: Callable[[], T]) -> T:
-    """Return what `call` returns; whatever else it raises is a failed call: the others are still to be asked for."""
-    try:
-        return called(call)
-    except (RemoteError, OSError) as exc:
-        raise CallError(CallClass.TRANSIENT, str(exc)) from exc
 
 
 def _is_shared(service: RemoteService, op: RemoteOp, heir: RemoteOp) -> bool:
